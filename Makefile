@@ -1,0 +1,48 @@
+# Everything a developer does often. `make help` lists it.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+CSV ?=
+DATA_DIR ?= .telemetry
+RUN_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv run test check lint types format lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+venv: $(VENV)/.ready ## make .venv with the locked dependencies and the command .venv/bin/telemetry
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+run: venv ## run the whole stack on this machine (CSV=path feeds your own DCGM export)
+	$(BIN)/telemetry up --data-dir $(DATA_DIR) $(if $(CSV),--csv "$(CSV)") $(RUN_ARGS)
+
+test: venv ## run every test
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: lint types ## run the linters and the type checker
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: venv
+	$(BIN)/mypy
+
+format: venv ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: venv ## resolve the dependencies again into requirements.lock
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --extra dev \
+		--python-version 3.11 pyproject.toml -o requirements.lock
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

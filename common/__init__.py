@@ -1,0 +1,1 @@
+"""The shelf every service takes from; it imports no service."""

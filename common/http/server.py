@@ -1,0 +1,63 @@
+"""Running a service: uvicorn, with a stop that event streams hear about."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import TypeVar
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from common import logs
+from common.lifecycle import Lifecycle
+from common.options import ServiceOptions
+
+KEEP_ALIVE_SECONDS = 75
+BACKLOG = 2048
+
+Table = TypeVar("Table", bound=ServiceOptions)
+
+
+class Server(uvicorn.Server):
+    """Ends streams before it waits for them: a signal sets ``lifecycle.stopping`` at once."""
+
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle) -> None:
+        super().__init__(config)
+        self._lifecycle = lifecycle
+        lifecycle.on_stop(self.leave)
+
+    def leave(self) -> None:
+        """Let the server's main loop end."""
+        self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Run by the signal: the loop takes note as soon as it can."""
+        asyncio.get_event_loop().call_soon_threadsafe(self._lifecycle.stop)
+        super().handle_exit(sig, frame)
+
+
+def make_server(app: ASGIApp, options: ServiceOptions, lifecycle: Lifecycle) -> Server:
+    """Set uvicorn up as every service runs it."""
+    config = uvicorn.Config(
+        app,
+        host=options.host,
+        port=options.port,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, int(options.shutdown_grace_seconds)),
+    )
+    return Server(config, lifecycle)
+
+
+def serve(options: Table, create_app: Callable[[Table, Lifecycle], ASGIApp]) -> None:
+    """Run a service until a signal or its own end; leaves with its exit code."""
+    logs.configure(options.log_level)
+    lifecycle = Lifecycle()
+    make_server(create_app(options, lifecycle), options, lifecycle).run()
+    sys.exit(lifecycle.exit_code)

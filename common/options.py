@@ -1,0 +1,181 @@
+"""How a service reads its options: flags first, then the environment, then ``NAME_FILE``.
+
+One pydantic-settings class per service is the table; this module is the only place that
+reads the environment.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, Self
+
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+EXIT_BAD_OPTIONS = 2
+
+_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*$")
+_SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+_SIZE = re.compile(r"^\s*(\d+)\s*(KiB|MiB|GiB)?\s*$")
+_BYTES_PER_UNIT = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, None: 1}
+
+
+def parse_duration(value: Any) -> Any:
+    """Turn ``"30s"``, ``"500ms"``, ``"12h"`` or ``30`` into seconds."""
+    if not isinstance(value, str):
+        return value
+    found = _DURATION.match(value)
+    if not found:
+        raise ValueError('must be a duration such as "30s", "500ms" or 30')
+    return float(found[1]) * _SECONDS_PER_UNIT[found[2]]
+
+
+def parse_size(value: Any) -> Any:
+    """Turn ``"64MiB"`` or ``67108864`` into bytes."""
+    if not isinstance(value, str):
+        return value
+    found = _SIZE.match(value)
+    if not found:
+        raise ValueError('must be a size such as "64MiB" or 67108864')
+    return int(found[1]) * _BYTES_PER_UNIT[found[2]]
+
+
+def parse_list(value: Any) -> Any:
+    """Turn ``"a, b"`` into ``("a", "b")``."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(parse_duration)]
+Bytes = Annotated[int, BeforeValidator(parse_size)]
+Names = Annotated[tuple[str, ...], BeforeValidator(parse_list)]
+
+
+def option(env: str, default: Any, help_text: str, **bounds: Any) -> Any:
+    """One row of a service's table: environment name, default, help and bounds.
+
+    The flag is the environment name in kebab case. ``default=...`` means required.
+    """
+    return Field(default, validation_alias=AliasChoices(env), description=help_text, **bounds)
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Secrets from files: ``NAME_FILE`` names a file that holds what ``NAME`` would."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        name = env_name(field_name, field)
+        path = os.environ.get(f"{name}_FILE")
+        if field.annotation is not SecretStr or not path:
+            return None, name, False
+        return Path(path).read_text(encoding="utf-8").strip(), name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for field_name, field in self.settings_cls.model_fields.items():
+            value, key, _ = self.get_field_value(field, field_name)
+            if value is not None:
+                found[key] = value
+        return found
+
+
+class PlainEnvironment(EnvSettingsSource):
+    """The environment as text: lists are ours to split, an empty value is no value."""
+
+    def prepare_field_value(
+        self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool
+    ) -> Any:
+        return value
+
+
+class Options(BaseSettings):
+    """Base of every options table."""
+
+    model_config = SettingsConfigDict(
+        populate_by_name=True, env_ignore_empty=True, extra="forbid", frozen=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        environment = PlainEnvironment(settings_cls, env_ignore_empty=True)
+        return init_settings, environment, SecretFiles(settings_cls)
+
+    @classmethod
+    def load(cls, flags: Mapping[str, Any]) -> Self:
+        """Read the table; on nonsense name the option, never a secret, and exit with 2.
+
+        ``flags`` maps field names to what was given on the command line.
+        """
+        try:
+            return cls(**flags)
+        except ValidationError as error:
+            refuse([describe_problem(cls, problem) for problem in error.errors()])
+        except OSError as error:
+            refuse([f"{error.filename}: {error.strerror}"])
+
+
+class ServiceOptions(Options):
+    """What every service takes."""
+
+    host: str = option("HOST", "127.0.0.1", "Address to listen on.")
+    port: int = option("PORT", 0, "Port to listen on; 0 takes a free one.", ge=0, le=65535)
+    log_level: str = option(
+        "LOG_LEVEL",
+        "info",
+        "Least severe log line written.",
+        pattern="^(debug|info|warning|error)$",
+    )
+    service_token: SecretStr = option(
+        "SERVICE_TOKEN", ..., "Shared secret of all services, 16 characters or more.", min_length=16
+    )
+    shutdown_grace_seconds: Seconds = option(
+        "SHUTDOWN_GRACE", 4.0, "Longest a stop may take before what is left is cut.", gt=0, le=600
+    )
+
+
+def env_name(field_name: str, field: FieldInfo) -> str:
+    """Return the environment name of a row of a table."""
+    alias = field.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else field_name.upper()
+
+
+def flag_name(field_name: str, field: FieldInfo) -> str:
+    """Return the command-line flag of a row of a table."""
+    return "--" + env_name(field_name, field).lower().replace("_", "-")
+
+
+def describe_problem(table: type[Options], problem: Any) -> str:
+    """Say which option is wrong and why, without the value of a secret."""
+    where = str(problem["loc"][0]) if problem["loc"] else table.__name__
+    names = {env_name(name, field): field for name, field in table.model_fields.items()}
+    by_field = {name: env_name(name, field) for name, field in table.model_fields.items()}
+    name = by_field.get(where, where)
+    field = names.get(name)
+    if problem["type"] == "missing":
+        return f"{name} is required"
+    reason = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if field is None or field.annotation is SecretStr:
+        return f"{name}: {reason}"
+    return f"{name}: {reason}, got {problem['input']!r}"
+
+
+def refuse(problems: list[str]) -> NoReturn:
+    """Print each problem on stderr and leave with the exit code for bad options."""
+    for problem in problems:
+        sys.stderr.write(f"error: {problem}\n")
+    raise SystemExit(EXIT_BAD_OPTIONS)

@@ -1,0 +1,69 @@
+"""What any queue engine must give the streamer and the collector.
+
+All calls raise a ``TelemetryError``. One whose ``retry_after_seconds`` is set may be repeated as
+it is; any other says that the request itself is wrong.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class Produced(msgspec.Struct):
+    """Where messages landed: ``count`` messages from ``offset`` on, and how safely."""
+
+    id: str
+    topic: str
+    partition: int
+    offset: int
+    count: int
+    durability: str
+    duplicate: bool = False
+
+
+class Delivery(msgspec.Struct):
+    """Messages that came together, settled together by one receipt."""
+
+    receipt: str
+    topic: str
+    partition: int
+    offset: int
+    attempt: int
+    payloads: list[bytes]
+
+
+class Settled(msgspec.Struct):
+    """What an ack did: messages settled, and receipts refused with the reason for each."""
+
+    acked: int = 0
+    already: int = 0
+    refused: dict[str, str] = {}
+
+
+class Producer(Protocol):
+    """Sends messages and returns once they are as safe as the topic asks."""
+
+    async def partitions(self, topic: str) -> int:
+        """Return the topic's partition count; the topic is made when it is not there."""
+
+    async def send(
+        self, topic: str, partition: int, payloads: Sequence[bytes], idempotency_key: str = ""
+    ) -> Produced:
+        """Store ``payloads``, none holding a line feed, in order and together."""
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+
+
+class Consumer(Protocol):
+    """Receives what one group has not acked yet."""
+
+    def deliveries(self) -> AsyncIterator[Delivery]:
+        """Yield deliveries for ever, over lost connections too."""
+
+    async def ack(self, receipts: Sequence[str]) -> Settled:
+        """Settle deliveries; one refused comes, or came, to another consumer."""
+
+    async def close(self) -> None:
+        """Give back what is not acked and let go of every connection."""

@@ -1,0 +1,1 @@
+"""Where points rest: one interface, one contract, several stores behind it."""
