@@ -1,0 +1,1 @@
+"""One partition log, its queue, groups and leases, and their HTTP face."""

@@ -1,0 +1,1 @@
+"""The append-only log that the broker's partitions and the collector's spool are kept in."""

@@ -1,0 +1,124 @@
+"""The broker as a service: its topics, its streams, its background work."""
+
+import asyncio
+import fcntl
+import itertools
+import os
+import secrets
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from broker.metrics import BrokerCollector
+from broker.options import BrokerOptions
+from broker.partition import Surroundings, Waker
+from broker.topics import Topics
+from common import logs
+from common.clock import Clock, SystemClock
+from common.journal.files import DiskFiles, Files
+from common.lifecycle import Lifecycle
+from common.options import refuse
+
+log = logs.get("broker")
+
+EXPIRY_TICK_SECONDS = 0.1
+BOOT_DIGITS = 4
+LOCK_FILE = "lock"
+TOPICS_DIRECTORY = "topics"
+
+
+class Broker:
+    """Everything one broker process has."""
+
+    name = "broker"
+
+    def __init__(
+        self,
+        options: BrokerOptions,
+        lifecycle: Lifecycle,
+        clock: Clock | None = None,
+        files: Files | None = None,
+    ) -> None:
+        self.options = options
+        self.lifecycle = lifecycle
+        self.clock = clock or SystemClock()
+        self.registry = CollectorRegistry()
+        self.streams: set[Waker] = set()
+        self._disk = ThreadPoolExecutor(options.disk_threads, thread_name_prefix="disk")
+        boot = secrets.token_hex(BOOT_DIGITS)
+        numbers = itertools.count(1)
+        shared = Surroundings(
+            options,
+            files or DiskFiles(),
+            self._disk,
+            self.clock,
+            new_delivery=lambda: f"{boot}{next(numbers):x}",
+        )
+        self.topics = Topics(options.data_dir / TOPICS_DIRECTORY, shared)
+        self._lock: int | None = None
+        self.registry.register(BrokerCollector(self.topics))
+        lifecycle.on_stop(self._wake_streams)
+
+    async def start(self) -> None:
+        """Lock the directory, recover what lies there, begin to count time."""
+        self._lock = lock_directory(self.options.data_dir)
+        await self.topics.open()
+        self.lifecycle.spawn("expiry", self._expire())
+        self.lifecycle.spawn("checkpoints", self._checkpoint())
+        log.info(
+            "broker ready",
+            broker=self.options.broker_name,
+            topics=len(self.topics.all()),
+            data_dir=str(self.options.data_dir),
+        )
+
+    async def stop(self) -> None:
+        """Finish commits, write the groups down, close the files, let the directory go."""
+        await self.topics.close()
+        self._disk.shutdown()
+        if self._lock is not None:
+            os.close(self._lock)
+        log.info("broker stopped", broker=self.options.broker_name)
+
+    def stats(self) -> Mapping[str, Any]:
+        """Totals of this broker."""
+        partitions = self.topics.partitions()
+        return {
+            "broker": self.options.broker_name,
+            "topics": len(self.topics.all()),
+            "streams": len(self.streams),
+            "messages": sum(part.end - part.first_offset for part in partitions),
+            "bytes": sum(part.disk_bytes for part in partitions),
+            "read_only": {part.name: part.problem for part in partitions if part.problem},
+        }
+
+    def _wake_streams(self) -> None:
+        for stream in self.streams:
+            stream.wake()
+
+    async def _expire(self) -> None:
+        while True:
+            now = self.clock.monotonic()
+            for partition in self.topics.partitions():
+                partition.expire(now)
+            await self.clock.sleep(EXPIRY_TICK_SECONDS)
+
+    async def _checkpoint(self) -> None:
+        while True:
+            await self.clock.sleep(self.options.checkpoint_seconds)
+            await asyncio.gather(*(part.checkpoint() for part in self.topics.partitions()))
+
+
+def lock_directory(directory: Path) -> int:
+    """Take the directory for this process alone; another broker on it ends this one."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = os.open(directory / LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        refuse([f"DATA_DIR: another broker has {directory} open"])
+    return lock

@@ -1,0 +1,120 @@
+"""``GET /consume``: messages as an event stream."""
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.types import Receive, Scope, Send
+
+from broker.broker import Broker
+from broker.events import batch_event, message_events
+from broker.group import Group
+from broker.partition import Partition
+from broker.subscription import Handout, Limits, Subscription
+from common import logs
+from common.errors import InvalidRequest, Unavailable
+from common.http import sse
+from common.http.body import integer, parameters
+from common.wire import GOODBYE_EVENT, check_name
+
+log = logs.get("broker.consume")
+
+DEFAULT_GROUP = "default"
+DEFAULT_IN_FLIGHT = 1000
+SINGLES_AT_ONCE = 256
+GOODBYE = sse.encode(GOODBYE_EVENT, "", b'{"reason":"the broker is stopping"}')
+
+
+class Consume:
+    """ASGI endpoint."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._broker.lifecycle.stopping.is_set():
+            raise Unavailable("the broker is stopping")
+        given = parameters(scope)
+        limits = self._limits(given)
+        places = await self._places(given)
+        subscription = Subscription(places, limits, self._broker.clock)
+        encode = batch_event if "batch" in given else message_events
+        await Stream(self._broker, subscription, encode).run(receive, send)
+
+    def _limits(self, given: dict[str, str]) -> Limits:
+        options = self._broker.options
+        return Limits(
+            in_flight=integer(given, "max_in_flight", DEFAULT_IN_FLIGHT, 1, options.max_in_flight),
+            batch=integer(given, "batch", SINGLES_AT_ONCE, 1, options.max_batch),
+            event_bytes=options.event_bytes,
+            timeout_seconds=options.visibility_timeout_seconds,
+        )
+
+    async def _places(self, given: dict[str, str]) -> list[tuple[Partition, Group]]:
+        topic = await self._broker.topics.ensure(check_name(given.get("topic"), "topic"))
+        name = check_name(given.get("group", DEFAULT_GROUP), "group")
+        start = read_start(given.get("from", "earliest"))
+        partitions = topic.partitions
+        if "partition" in given:
+            number = integer(given, "partition", 0, 0, len(partitions) - 1)
+            partitions = [topic.partition(number)]
+        return [(part, await part.open_group(name, start)) for part in partitions]
+
+
+class Stream:
+    """One open event stream, from its first byte to its last."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        subscription: Subscription,
+        encode: Callable[[str, Handout], bytes],
+    ) -> None:
+        self._broker = broker
+        self._subscription = subscription
+        self._encode = encode
+        self._gone = False
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Serve until the client leaves, stops reading, or the broker stops."""
+        listener = asyncio.create_task(self._listen(receive), name="consume-listener")
+        self._subscription.open()
+        self._broker.streams.add(self._subscription)
+        try:
+            await send(
+                {"type": "http.response.start", "status": 200, "headers": sse.STREAM_HEADERS}
+            )
+            await self._serve(send)
+        except TimeoutError:
+            log.warning("stream cut: the client does not read")
+        finally:
+            self._broker.streams.discard(self._subscription)
+            self._subscription.close()
+            listener.cancel()
+
+    async def _serve(self, send: Send) -> None:
+        stopping = self._broker.lifecycle.stopping
+        while not self._gone and not stopping.is_set():
+            handout = await self._subscription.next()
+            if handout is not None:
+                await self._send(send, self._encode(self._broker.options.broker_name, handout))
+            elif not await self._subscription.wait(self._broker.options.heartbeat_seconds):
+                await self._send(send, sse.HEARTBEAT)
+        if not self._gone:
+            await self._send(send, GOODBYE, more=False)
+
+    async def _send(self, send: Send, chunk: bytes, more: bool = True) -> None:
+        async with asyncio.timeout(self._broker.options.send_timeout_seconds):
+            await send({"type": "http.response.body", "body": chunk, "more_body": more})
+
+    async def _listen(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._subscription.wake()
+
+
+def read_start(text: str) -> str:
+    """Where a new group begins: ``earliest``, ``latest`` or an offset."""
+    if text in ("earliest", "latest") or (text.isascii() and text.isdigit() and len(text) < 19):
+        return text
+    raise InvalidRequest("from must be earliest, latest or an offset")

@@ -1,0 +1,115 @@
+"""What one can look at and set up: topics, groups, messages."""
+
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from broker.broker import Broker
+from broker.events import record_envelopes
+from broker.partition import Partition
+from broker.topics import Topic
+from common.http.answers import send_json
+from common.http.body import decode_json, integer, parameters, read_body
+from common.wire import check_name
+
+MAX_TOPIC_BODY = 4096
+MAX_PARTITIONS = 256
+DEFAULT_PEEK = 10
+MAX_PEEK = 1000
+
+
+class TopicSettings(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of ``PUT /topics/{topic}``."""
+
+    partitions: int | None = None
+
+
+class ListTopics:
+    """``GET /topics``."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        topics = [describe_topic(topic) for topic in self._broker.topics.all()]
+        await send_json(send, {"topics": topics})
+
+
+class PutTopic:
+    """``PUT /topics/{topic}``: make it, or confirm that it is as asked."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        name = check_name(scope["path_params"]["topic"], "topic")
+        body = await read_body(scope, receive, MAX_TOPIC_BODY)
+        count = decode_json(body or b"{}", TopicSettings).partitions
+        if count is not None:
+            integer({"partitions": str(count)}, "partitions", 0, 1, MAX_PARTITIONS)
+        await send_json(send, describe_topic(await self._broker.topics.ensure(name, count)))
+
+
+class ListGroups:
+    """``GET /groups?topic=``: where every group stands."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = parameters(scope)
+        topics = self._broker.topics.all()
+        if "topic" in given:
+            topics = [self._broker.topics.get(check_name(given["topic"], "topic"))]
+        rows = [
+            {"topic": topic.name, "partition": part.number, "group": name} | group.counts(part.end)
+            for topic in topics
+            for part in topic.partitions
+            for name, group in part.groups.items()
+        ]
+        await send_json(send, {"groups": rows})
+
+
+class ListMessages:
+    """``GET /messages``: read without consuming."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = parameters(scope)
+        topic = self._broker.topics.get(check_name(given.get("topic"), "topic"))
+        partition = topic.partition(integer(given, "partition", 0, 0, MAX_PARTITIONS))
+        limit = integer(given, "limit", DEFAULT_PEEK, 1, MAX_PEEK)
+        offset = integer(given, "offset", partition.first_offset, 0, 1 << 62)
+        await send_json(send, {"messages": await self._peek(partition, offset, limit)})
+
+    async def _peek(self, partition: Partition, offset: int, limit: int) -> list[Any]:
+        options = self._broker.options
+        found: list[Any] = []
+        for record in await partition.read(offset, options.event_bytes):
+            first = max(offset - record.offset, 0)
+            last = min(record.count, first + limit - len(found))
+            found += record_envelopes(
+                options.broker_name, partition.topic, partition.number, record, first, last
+            )
+        return found
+
+
+def describe_topic(topic: Topic) -> dict[str, Any]:
+    """A topic with its partitions' offsets, depth and bytes."""
+    return {
+        "topic": topic.name,
+        "partitions": [
+            {
+                "partition": part.number,
+                "first_offset": part.first_offset,
+                "next_offset": part.end,
+                "depth": part.end - part.first_offset,
+                "bytes": part.disk_bytes,
+                "read_only": part.problem,
+            }
+            for part in topic.partitions
+        ],
+    }

@@ -1,0 +1,112 @@
+"""Leases: which messages are with whom, until when."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from sortedcontainers import SortedList
+
+from broker.ranges import Ranges, Span
+
+
+class Holder(Protocol):
+    """Who holds leases: one open consume stream."""
+
+    def released(self, count: int) -> None:
+        """``count`` messages are no longer with this holder."""
+
+
+class Lease:
+    """One delivery: messages of one partition and group that one holder has until ``deadline``.
+
+    It is one thing until a part of it is settled; only then are its parts counted apart.
+    """
+
+    __slots__ = ("_parts", "attempt", "deadline", "delivery", "holder", "start", "stop")
+
+    def __init__(
+        self, delivery: str, start: int, stop: int, attempt: int, deadline: float, holder: Holder
+    ) -> None:
+        self.delivery = delivery
+        self.start = start
+        self.stop = stop
+        self.attempt = attempt
+        self.deadline = deadline
+        self.holder = holder
+        self._parts: Ranges | None = None
+
+    def spans(self) -> list[Span]:
+        """What is still held."""
+        return list(self._parts) if self._parts is not None else [(self.start, self.stop)]
+
+    def release(self, start: int, stop: int) -> list[Span]:
+        """Give up ``[start, stop)``; return the parts of it that were held."""
+        if self._parts is None:
+            if start <= self.start and stop >= self.stop:
+                self._parts = Ranges()
+                return [(self.start, self.stop)]
+            self._parts = Ranges([(self.start, self.stop)])
+        return self._parts.remove(start, stop)
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is held any more."""
+        return self._parts is not None and not self._parts
+
+
+class LeaseBook:
+    """The leases of one group in one partition, by delivery and by deadline."""
+
+    def __init__(self) -> None:
+        self._by_delivery: dict[str, Lease] = {}
+        self._by_deadline: SortedList[tuple[float, str]] = SortedList()
+        self.messages = 0
+
+    def open(self, lease: Lease) -> None:
+        """Enter a new lease."""
+        self._by_delivery[lease.delivery] = lease
+        self._by_deadline.add((lease.deadline, lease.delivery))
+        self.messages += lease.stop - lease.start
+
+    def get(self, delivery: str) -> Lease | None:
+        """The open lease of a delivery."""
+        return self._by_delivery.get(delivery)
+
+    def release(self, lease: Lease, start: int, stop: int) -> list[Span]:
+        """Take ``[start, stop)`` out of a lease, tell its holder, close it when it is empty."""
+        spans = lease.release(start, stop)
+        count = sum(high - low for low, high in spans)
+        self.messages -= count
+        if lease.settled:
+            self._close(lease)
+        lease.holder.released(count)
+        return spans
+
+    def cut(self, lease: Lease, stop: int) -> int:
+        """Shorten a lease of which nothing was settled yet; return how many messages it lost.
+
+        Cut down to nothing it is closed.
+        """
+        count = lease.stop - stop
+        lease.stop = stop
+        if stop <= lease.start:
+            self._close(lease)
+        self.messages -= count
+        lease.holder.released(count)
+        return count
+
+    def due(self, now: float) -> Iterator[Lease]:
+        """The leases whose deadline has come, the oldest first; the caller releases each."""
+        while self._by_deadline and self._by_deadline[0][0] <= now:
+            yield self._by_delivery[self._by_deadline[0][1]]
+
+    def next_deadline(self) -> float | None:
+        """When the next lease runs out."""
+        return self._by_deadline[0][0] if self._by_deadline else None
+
+    def held_by(self, holder: Holder) -> list[Lease]:
+        """Every lease of one holder."""
+        return [lease for lease in self._by_delivery.values() if lease.holder is holder]
+
+    def _close(self, lease: Lease) -> None:
+        del self._by_delivery[lease.delivery]
+        self._by_deadline.discard((lease.deadline, lease.delivery))

@@ -1,0 +1,62 @@
+"""The broker's options table."""
+
+from pathlib import Path
+
+from common.options import Bytes, Names, Seconds, ServiceOptions, option
+
+
+class BrokerOptions(ServiceOptions):
+    """Every knob of a broker, with its environment name, default and bounds."""
+
+    port: int = option("PORT", 7070, "Port to listen on; 0 takes a free one.", ge=0, le=65535)
+    data_dir: Path = option("DATA_DIR", ..., "Directory of this broker's logs; one broker each.")
+    broker_name: str = option(
+        "BROKER_NAME",
+        "broker-0",
+        "Name in receipts and message ids; must not change while messages wait.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+    )
+    topics: Names = option("TOPICS", (), "Topics made at start: name:partitions,name:partitions.")
+    partitions_per_topic: int = option(
+        "PARTITIONS_PER_TOPIC", 4, "Partitions of a topic that a first produce makes.", ge=1, le=256
+    )
+    max_topics: int = option("MAX_TOPICS", 100, "Topics this broker will hold.", ge=1, le=10_000)
+    durability: str = option(
+        "DURABILITY",
+        "fsync",
+        "What a produce reaches when it does not say: memory, disk, fsync.",
+        pattern="^(memory|disk|fsync)$",
+    )
+    queue_size: int = option(
+        "QUEUE_SIZE", 100_000, "Messages a partition keeps in memory; more are spilled.", ge=1
+    )
+    queue_bytes: Bytes = option(
+        "QUEUE_BYTES", 16 << 20, "Bytes a partition keeps in memory; more are spilled.", ge=1
+    )
+    pending_bytes: Bytes = option(
+        "PENDING_BYTES", 64 << 20, "Bytes a partition holds that wait for the disk.", ge=1
+    )
+    segment_bytes: Bytes = option("SEGMENT_BYTES", 32 << 20, "Size of a log file.", ge=4096)
+    visibility_timeout_seconds: Seconds = option(
+        "VISIBILITY_TIMEOUT",
+        30.0,
+        "How long a delivered message is one consumer's.",
+        gt=0,
+        le=43200,
+    )
+    heartbeat_seconds: Seconds = option(
+        "HEARTBEAT", 15.0, "Longest silence of an event stream.", gt=0, le=60
+    )
+    send_timeout_seconds: Seconds = option(
+        "SEND_TIMEOUT", 30.0, "How long a consumer may leave its stream unread.", gt=0, le=3600
+    )
+    checkpoint_seconds: Seconds = option(
+        "CHECKPOINT_INTERVAL", 1.0, "How often the groups' places are written down.", gt=0, le=60
+    )
+    max_body_bytes: Bytes = option("MAX_BODY_BYTES", 16 << 20, "Largest body taken.", ge=1)
+    max_batch: int = option("MAX_BATCH", 10_000, "Most messages in a request or event.", ge=1)
+    max_in_flight: int = option(
+        "MAX_IN_FLIGHT", 100_000, "Most messages a consumer may hold unacked.", ge=1
+    )
+    event_bytes: Bytes = option("EVENT_BYTES", 1 << 20, "About the largest batched event.", ge=1)
+    disk_threads: int = option("DISK_THREADS", 4, "Threads for file work.", ge=1, le=64)

@@ -1,0 +1,135 @@
+"""What one consume stream has a right to: some partitions, for one group, within a limit."""
+
+import asyncio
+from dataclasses import dataclass
+
+from broker.group import Group
+from broker.lease import Lease
+from broker.partition import Partition
+from common import logs
+from common.clock import Clock
+from common.journal.frame import Record
+
+log = logs.get("broker.subscription")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a stream takes: messages unacked, messages an event, about bytes an event."""
+
+    in_flight: int
+    batch: int
+    event_bytes: int
+    timeout_seconds: float
+
+
+@dataclass(frozen=True)
+class Handout:
+    """Messages leased to a stream, and the records they lie in, in order."""
+
+    partition: Partition
+    lease: Lease
+    records: list[Record]
+
+
+class Subscription:
+    """Takes leases from its partitions in turn; the holder of them all."""
+
+    def __init__(self, places: list[tuple[Partition, Group]], limits: Limits, clock: Clock) -> None:
+        self.in_flight = 0
+        self._places = places
+        self._limits = limits
+        self._clock = clock
+        self._turn = 0
+        self._news = asyncio.Event()
+
+    def open(self) -> None:
+        """Begin to hear of new messages."""
+        for partition, _ in self._places:
+            partition.watch(self)
+
+    def close(self) -> None:
+        """Give everything back at once."""
+        for partition, group in self._places:
+            partition.unwatch(self)
+            group.drop(self)
+            partition.notify()
+
+    def wake(self) -> None:
+        """Something may have become ready."""
+        self._news.set()
+
+    def released(self, count: int) -> None:
+        """There is room again."""
+        self.in_flight -= count
+        self._news.set()
+
+    async def wait(self, seconds: float) -> bool:
+        """Return True when something may be ready, False when ``seconds`` passed in silence."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def next(self) -> Handout | None:
+        """Lease what comes next, or return None: nothing is ready, or there is no room."""
+        self._news.clear()
+        for _ in self._places:
+            partition, group = self._places[self._turn]
+            self._turn = (self._turn + 1) % len(self._places)
+            handout = await self._take(partition, group)
+            if handout is not None:
+                self._news.set()
+                return handout
+        return None
+
+    async def _take(self, partition: Partition, group: Group) -> Handout | None:
+        room = min(self._limits.in_flight - self.in_flight, self._limits.batch)
+        if room <= 0:
+            return None
+        now = self._clock.monotonic()
+        lease = group.take(room, partition.end, now, self._limits.timeout_seconds, self)
+        if lease is None:
+            return None
+        self.in_flight += lease.stop - lease.start
+        return await self._fetch(partition, group, lease)
+
+    async def _fetch(self, partition: Partition, group: Group, lease: Lease) -> Handout | None:
+        try:
+            records = await partition.read(lease.start, self._limits.event_bytes)
+        except BaseException:
+            group.shrink(lease, lease.start)
+            raise
+        first = min(records[0].offset if records else partition.end, lease.stop)
+        if first > lease.start:
+            self._lost(partition, group, lease, first)
+            return None
+        records = contiguous(records, lease.stop)
+        if records[-1].end < lease.stop:
+            group.shrink(lease, records[-1].end)
+        return Handout(partition, lease, records)
+
+    def _lost(self, partition: Partition, group: Group, lease: Lease, first: int) -> None:
+        """The disk lacks messages that were leased: say so, and go on behind them."""
+        log.error(
+            "messages lost",
+            partition=partition.name,
+            group=group.name,
+            first=lease.start,
+            last=first - 1,
+        )
+        start = lease.start
+        group.shrink(lease, first)
+        group.lose(lease, start, first)
+
+
+def contiguous(records: list[Record], stop: int) -> list[Record]:
+    """The records from the first one on that follow one on another, below ``stop``."""
+    found = records[:1]
+    for record in records[1:]:
+        if record.offset != found[-1].end or record.offset >= stop:
+            break
+        found.append(record)
+    return found

@@ -1,0 +1,127 @@
+"""Which topics there are on this broker, and their partitions."""
+
+import asyncio
+from pathlib import Path
+
+from broker.partition import Partition, Surroundings
+from common.errors import InvalidRequest, NotFound, Overloaded, TopicConflict
+from common.journal import position
+from common.options import refuse
+from common.threads import run_in
+from common.wire import check_name
+
+TOPIC_FILE = "topic"
+
+
+class Topic:
+    """A name and its partitions, all of them, whichever broker the ring gives them to."""
+
+    def __init__(self, name: str, partitions: list[Partition]) -> None:
+        self.name = name
+        self.partitions = partitions
+        self._turn = 0
+
+    def partition(self, number: int) -> Partition:
+        """The partition of a number."""
+        if number >= len(self.partitions):
+            raise InvalidRequest(
+                f"topic {self.name} has partitions 0 to {len(self.partitions) - 1}, not {number}"
+            )
+        return self.partitions[number]
+
+    def next_partition(self) -> Partition:
+        """The partitions in turn."""
+        self._turn = (self._turn + 1) % len(self.partitions)
+        return self.partitions[self._turn]
+
+
+class Topics:
+    """Owns every topic of one data directory."""
+
+    def __init__(self, directory: Path, shared: Surroundings) -> None:
+        self._directory = directory
+        self._shared = shared
+        self._topics: dict[str, Topic] = {}
+        self._making = asyncio.Lock()
+
+    def all(self) -> list[Topic]:
+        """Every topic, by name."""
+        return [self._topics[name] for name in sorted(self._topics)]
+
+    def partitions(self) -> list[Partition]:
+        """Every partition of every topic."""
+        return [partition for topic in self.all() for partition in topic.partitions]
+
+    def get(self, name: str) -> Topic:
+        """The topic of a name that must exist."""
+        if name not in self._topics:
+            raise NotFound(f"there is no topic {name}")
+        return self._topics[name]
+
+    async def open(self) -> None:
+        """Recover every topic on disk and make those the options name."""
+        names = await run_in(self._shared.disk, self._names_on_disk)
+        for name in names:
+            await self._open(name)
+        for text in self._shared.options.topics:
+            name, count = parse_topic(text, self._shared.options.partitions_per_topic)
+            await self.ensure(name, count)
+
+    async def ensure(self, name: str, count: int | None = None) -> Topic:
+        """Return a topic, made with ``count`` partitions if it is new."""
+        topic = self._topics.get(name)
+        if topic is None:
+            async with self._making:
+                topic = self._topics.get(name) or await self._make(name, count)
+        if count is not None and count != len(topic.partitions):
+            raise TopicConflict(
+                f"topic {name} has {len(topic.partitions)} partitions; the count stays as it was "
+                "made, since keys are placed by it"
+            )
+        return topic
+
+    async def close(self) -> None:
+        """Close every partition, all at once."""
+        await asyncio.gather(*(partition.close() for partition in self.partitions()))
+
+    async def _make(self, name: str, count: int | None) -> Topic:
+        if len(self._topics) >= self._shared.options.max_topics:
+            raise Overloaded(f"this broker holds {len(self._topics)} topics and takes no more")
+        state = {"partitions": count or self._shared.options.partitions_per_topic}
+        await run_in(self._shared.disk, self._write_down, name, state)
+        return await self._open(name)
+
+    async def _open(self, name: str) -> Topic:
+        topic = await run_in(self._shared.disk, self._read, name)
+        self._topics[name] = topic
+        return topic
+
+    def _names_on_disk(self) -> list[str]:
+        return sorted(
+            name
+            for name in self._shared.files.names(self._directory)
+            if TOPIC_FILE in self._shared.files.names(self._directory / name)
+        )
+
+    def _write_down(self, name: str, state: dict[str, int]) -> None:
+        directory = self._directory / name
+        self._shared.files.names(directory)
+        position.save(self._shared.files, directory / TOPIC_FILE, state)
+        self._shared.files.sync_directory(directory)
+        self._shared.files.sync_directory(self._directory)
+
+    def _read(self, name: str) -> Topic:
+        directory = self._directory / name
+        state = position.load(self._shared.files, directory / TOPIC_FILE)
+        if state is None:
+            refuse([f"{directory / TOPIC_FILE} is damaged; it says how many partitions there are"])
+        numbers = range(int(state["partitions"]))
+        return Topic(name, [Partition(name, n, directory / str(n), self._shared) for n in numbers])
+
+
+def parse_topic(text: str, default_count: int) -> tuple[str, int]:
+    """Read ``name:partitions`` or ``name`` from the option TOPICS."""
+    name, _, count = text.partition(":")
+    if count and not count.isdigit():
+        refuse([f"TOPICS: {text!r} must be name:partitions"])
+    return check_name(name, "TOPICS"), int(count or default_count)

@@ -1,0 +1,151 @@
+"""How messages are framed on disk.
+
+The law of the frame, version 1. All numbers little-endian::
+
+    at  bytes  field
+     0      4  magic       "TSF1"
+     4      1  version     1
+     5      1  flags       bit 0 LINES: the body is ``count`` payloads with one LF between each two
+                           bit 1 TEXT: the body is UTF-8 without CR (and, unless LINES, without LF)
+     6      2  meta length bytes of the meta part
+     8      4  length      bytes of meta and body together
+    12      4  count       messages in the frame, 1 or more
+    16      8  offset      of the first message; the next frame starts at offset + count
+    24      8  created at  milliseconds since 1970 UTC
+    32      4  crc32c      of bytes 0 to 31, then meta, then body (Castagnoli, RFC 3720)
+    36         meta        MessagePack map; empty when there is nothing to say
+               body
+
+A frame is one produce: it is written, synced, kept and sent as one thing. What does not parse or
+whose checksum differs is never served. To change the layout: raise the version, keep reading the
+old one, add a golden file of the old one to the tests.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import google_crc32c
+
+MAGIC = b"TSF1"
+VERSION = 1
+LINES = 1
+TEXT = 2
+MAX_LENGTH = 256 << 20
+
+_HEAD = struct.Struct("<4sBBHIIQQ")
+_CRC = struct.Struct("<I")
+HEADER_BYTES = _HEAD.size + _CRC.size
+
+
+class FrameError(Exception):
+    """The bytes are not a frame, or not the one that was written."""
+
+
+class FrameTooNewError(Exception):
+    """The frame was written by a later version of this software."""
+
+
+@dataclass(slots=True)
+class Record:
+    """One frame in memory: ``count`` messages from ``offset`` on."""
+
+    offset: int
+    count: int
+    created_at: int
+    flags: int
+    meta: bytes
+    body: bytes
+    _payloads: list[bytes] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def end(self) -> int:
+        """The offset after the last message."""
+        return self.offset + self.count
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return HEADER_BYTES + len(self.meta) + len(self.body)
+
+    def payloads(self) -> list[bytes]:
+        """Every message's payload, split once and kept."""
+        if self._payloads is None:
+            self._payloads = self.body.split(b"\n") if self.flags & LINES else [self.body]
+        return self._payloads
+
+
+def encode(record: Record) -> tuple[bytes, bytes, bytes]:
+    """Return header, meta and body, ready to be written without a copy of the body."""
+    head = _HEAD.pack(
+        MAGIC,
+        VERSION,
+        record.flags,
+        len(record.meta),
+        len(record.meta) + len(record.body),
+        record.count,
+        record.offset,
+        record.created_at,
+    )
+    return head + _CRC.pack(checksum(head, record.meta, record.body)), record.meta, record.body
+
+
+def checksum(head: bytes, meta: bytes, body: bytes) -> int:
+    """CRC32C of a frame without its checksum field."""
+    crc = google_crc32c.value(head + meta)
+    return int(google_crc32c.extend(crc, body))
+
+
+def frame_length(buffer: bytes, position: int) -> int:
+    """Return the whole length of the frame that starts at ``position``, from its header alone.
+
+    Raises FrameError when no header starts there, FrameTooNewError when it is a later one.
+    """
+    if len(buffer) - position < HEADER_BYTES:
+        raise FrameError("the header is cut short")
+    magic, version, _, meta_length, length, count, _, _ = _HEAD.unpack_from(buffer, position)
+    if magic != MAGIC:
+        raise FrameError("no frame starts here")
+    if version > VERSION:
+        raise FrameTooNewError(f"frame version {version}, this software knows {VERSION}")
+    if not count or meta_length > length or length > MAX_LENGTH:
+        raise FrameError("the header makes no sense")
+    return HEADER_BYTES + int(length)
+
+
+def decode(buffer: bytes, position: int) -> Record:
+    """Return the record whose frame starts at ``position``, its checksum proven."""
+    end = position + frame_length(buffer, position)
+    if end > len(buffer):
+        raise FrameError("the frame is cut short")
+    _, _, flags, meta_length, _, count, offset, created_at = _HEAD.unpack_from(buffer, position)
+    body_at = position + HEADER_BYTES
+    meta = bytes(buffer[body_at : body_at + meta_length])
+    body = bytes(buffer[body_at + meta_length : end])
+    head = bytes(buffer[position : position + _HEAD.size])
+    if checksum(head, meta, body) != _CRC.unpack_from(buffer, position + _HEAD.size)[0]:
+        raise FrameError("the checksum differs")
+    return Record(offset, count, created_at, flags, meta, body)
+
+
+def decode_all(buffer: bytes, position: int) -> Iterator[tuple[int, Record]]:
+    """Yield (position, record) for each whole good frame, up to the first that is not."""
+    while position < len(buffer):
+        try:
+            record = decode(buffer, position)
+        except FrameError:
+            return
+        yield position, record
+        position += record.size
+
+
+def find(buffer: bytes, position: int, least_offset: int) -> int | None:
+    """Return where the next good frame with an offset of at least ``least_offset`` starts."""
+    while (position := buffer.find(MAGIC, position)) >= 0:
+        try:
+            if decode(buffer, position).offset >= least_offset:
+                return position
+        except FrameError:
+            pass
+        position += 1
+    return None

@@ -1,0 +1,265 @@
+"""An append-only log of records in segment files: append, read, trim, recover.
+
+One caller at a time may append or trim; any number may read meanwhile. All calls block on the
+disk: services make them in threads of their own.
+"""
+
+import errno
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from common import logs
+from common.errors import DiskFull, PartitionReadOnly
+from common.journal import frame, segment
+from common.journal.files import AppendFile, Files
+from common.journal.frame import Record
+from common.journal.segment import Segment
+
+log = logs.get("journal")
+
+QUARANTINE_SUFFIX = ".bad"
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class Journal:
+    """The segments of one owner in one directory.
+
+    ``torn_bytes`` were cut from the end at recovery; ``corrupt_frames`` counts places where
+    reading met bytes that are not what was written.
+    """
+
+    def __init__(self, directory: Path, owner: str, segment_bytes: int, files: Files) -> None:
+        self.directory = directory
+        self.owner = owner
+        self.torn_bytes = 0
+        self.corrupt_frames = 0
+        self.read_only = ""
+        self._segment_bytes = segment_bytes
+        self._files = files
+        self._segments: list[Segment] = []
+        self._file: AppendFile | None = None
+        self._recover()
+
+    @property
+    def first_offset(self) -> int:
+        """The oldest offset still on disk; equals ``next_offset`` when there is none."""
+        return self._segments[0].base if self._segments else 0
+
+    @property
+    def next_offset(self) -> int:
+        """The offset the next record gets."""
+        return self._segments[-1].end if self._segments else 0
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(part.size for part in self._segments)
+
+    def append(self, records: Sequence[Record], sync: bool) -> None:
+        """Write records whose offsets follow on ``next_offset``; with ``sync``, to the platter.
+
+        Either all are kept or none: DiskFull leaves the journal as it was. After a failed sync,
+        or a write that cannot be undone, nobody knows what the disk holds, and every append
+        raises PartitionReadOnly until the journal is opened anew.
+        """
+        if self.read_only:
+            raise PartitionReadOnly(self.read_only)
+        try:
+            file, last = self._writable(records)
+        except OSError as error:
+            raise self._refusal(error) from error
+        self._write(file, last, records, sync)
+        for record in records:
+            last.note(record.offset, last.size)
+            last.size += record.size
+            last.end = record.end
+
+    def read(self, offset: int, max_bytes: int) -> list[Record]:
+        """Return records from the one that holds ``offset`` on, at least one, about ``max_bytes``.
+
+        An empty list means that nothing is there. When the first record returned starts above
+        ``offset``, what lay between is gone: damaged on disk, or trimmed.
+        """
+        while (part := self._segment_of(offset)) is not None:
+            records = self._read_segment(part, offset, max_bytes)
+            if records:
+                return records
+            offset = part.end
+        return []
+
+    def trim(self, before: int) -> int:
+        """Unlink whole segments that end at or below ``before``; return how many."""
+        count = 0
+        while len(self._segments) > 1 and self._segments[0].end <= before:
+            self._files.remove(self._segments[0].path)
+            del self._segments[0]
+            count += 1
+        return count
+
+    def close(self) -> None:
+        """Sync and close; a journal closed so needs no repair."""
+        if self._file is None:
+            return
+        if not self.read_only:
+            self._file.sync()
+        self._file.close()
+        self._file = None
+
+    def _write(
+        self, file: AppendFile, last: Segment, records: Sequence[Record], sync: bool
+    ) -> None:
+        buffers = [part for record in records for part in frame.encode(record) if part]
+        try:
+            file.write(buffers)
+        except OSError as error:
+            self._undo(file, last.size)
+            raise self._refusal(error) from error
+        if sync:
+            try:
+                file.sync()
+            except OSError as error:
+                self.read_only = f"fsync failed: {error.strerror}"
+                raise PartitionReadOnly(self.read_only) from error
+
+    def _undo(self, file: AppendFile, size: int) -> None:
+        try:
+            file.truncate(size)
+        except OSError as error:
+            self.read_only = f"a broken write could not be undone: {error.strerror}"
+
+    def _refusal(self, error: OSError) -> DiskFull | PartitionReadOnly:
+        if error.errno in _NO_SPACE and not self.read_only:
+            return DiskFull(f"the disk takes no more: {error.strerror}")
+        self.read_only = self.read_only or f"writing failed: {error.strerror}"
+        return PartitionReadOnly(self.read_only)
+
+    def _writable(self, records: Sequence[Record]) -> tuple[AppendFile, Segment]:
+        adding = sum(record.size for record in records)
+        if self._segments and self._file is not None:
+            last = self._segments[-1]
+            if last.size + adding <= self._segment_bytes or last.size <= segment.HEADER_BYTES:
+                return self._file, last
+        return self._roll()
+
+    def _roll(self) -> tuple[AppendFile, Segment]:
+        base = self.next_offset
+        path = segment.path_of(self.directory, base)
+        file = self._files.append_to(path)
+        try:
+            file.write([segment.encode_header(base, self.owner)])
+            file.sync()
+            self._files.sync_directory(self.directory)
+            if self._file is not None:
+                self._file.sync()
+        except OSError:
+            file.close()
+            self._files.remove(path)
+            raise
+        if self._file is not None:
+            self._file.close()
+        self._file = file
+        self._segments.append(Segment(path, base, base, segment.HEADER_BYTES))
+        return file, self._segments[-1]
+
+    def _segment_of(self, offset: int) -> Segment | None:
+        return next((part for part in self._segments if offset < part.end), None)
+
+    def _read_segment(self, part: Segment, offset: int, max_bytes: int) -> list[Record]:
+        position = part.locate(max(offset, part.base))
+        records: list[Record] = []
+        while position < part.size and not records:
+            position, records = self._read_from(part, position, offset, max_bytes)
+        if records:
+            part.remember(records[-1].end, position)
+        return records
+
+    def _read_from(
+        self, part: Segment, position: int, offset: int, max_bytes: int
+    ) -> tuple[int, list[Record]]:
+        """Return where reading goes on, and the records found at or above ``offset``."""
+        buffer = self._files.read(part.path, position, min(max_bytes, part.size - position))
+        records: list[Record] = []
+        end = 0
+        for at, record in frame.decode_all(buffer, 0):
+            part.note(record.offset, position + at)
+            end = at + record.size
+            if record.end > offset:
+                records.append(record)
+                offset = record.end  # a frame that was copied in twice is served once
+        if end:
+            return position + end, records
+        return self._read_hard(part, position, offset)
+
+    def _read_hard(self, part: Segment, position: int, offset: int) -> tuple[int, list[Record]]:
+        """Read one frame that is larger than a chunk, or step over a damaged place."""
+        header = self._files.read(part.path, position, frame.HEADER_BYTES)
+        try:
+            length = frame.frame_length(header, 0)
+            record = frame.decode(self._files.read(part.path, position, length), 0)
+        except frame.FrameError as error:
+            return self._skip_damage(part, position, offset, error), []
+        return position + record.size, [record] if record.end > offset else []
+
+    def _skip_damage(
+        self, part: Segment, position: int, offset: int, error: frame.FrameError
+    ) -> int:
+        self.corrupt_frames += 1
+        rest = self._files.read(part.path, position, part.size - position)
+        found = frame.find(rest, 1, part.base)
+        log.error(
+            "damaged frame skipped",
+            file=str(part.path),
+            position=position,
+            near_offset=offset,
+            bytes=found or len(rest),
+            reason=str(error),
+        )
+        return part.size if found is None else position + found
+
+    def _recover(self) -> None:
+        names = self._files.names(self.directory)
+        bases = sorted(base for name in names if (base := segment.base_of(name)) is not None)
+        parts = [part for base in bases if (part := self._open_segment(base)) is not None]
+        for part, following in pairwise(parts):
+            part.end = following.base
+        self._segments = parts
+        if parts:
+            self._recover_last(parts[-1])
+
+    def _open_segment(self, base: int) -> Segment | None:
+        path = segment.path_of(self.directory, base)
+        header = self._files.read(path, 0, segment.HEADER_BYTES)
+        try:
+            segment.check_header(header, base, self.owner)
+        except segment.SegmentError as error:
+            self._quarantine(path, str(error))
+            return None
+        return Segment(path, base, base, self._files.size(path))
+
+    def _quarantine(self, path: Path, reason: str) -> None:
+        target = path.with_name(path.name + QUARANTINE_SUFFIX)
+        self._files.replace(path, target)
+        log.error("segment quarantined", file=str(path), moved_to=str(target), reason=reason)
+
+    def _recover_last(self, last: Segment) -> None:
+        """Find the end of the last good frame; what follows was never acknowledged."""
+        position = segment.HEADER_BYTES
+        buffer = self._files.read(last.path, 0, last.size)
+        while True:
+            for at, record in frame.decode_all(buffer, position):
+                last.note(record.offset, at)
+                last.end, position = max(last.end, record.end), at + record.size
+            found = frame.find(buffer, position, last.end)
+            if found is None:
+                break
+            self.corrupt_frames += 1
+            log.error("damaged frame skipped", file=str(last.path), position=position)
+            position = found
+        self._file = self._files.append_to(last.path)
+        if position < last.size:
+            self.torn_bytes = last.size - position
+            log.warning("torn tail cut", file=str(last.path), bytes=self.torn_bytes)
+            self._file.truncate(position)
+            self._file.sync()
+            last.size = position

@@ -1,0 +1,189 @@
+"""The queue client for this project's own brokers, straight or through the proxy."""
+
+import asyncio
+import base64
+import random
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import aiohttp
+import msgspec
+from pydantic import SecretStr
+
+from common import logs
+from common.errors import BrokerUnreachable, TelemetryError, all_errors
+from common.http import sse
+from common.queue.base import Delivery, Produced, Settled
+from common.wire import BATCH_EVENT, ENVELOPES, BatchHead, MessageEnvelope
+
+log = logs.get("queue")
+
+CONNECT_SECONDS = 5.0
+REQUEST_SECONDS = 60.0
+SILENCE_SECONDS = 45.0  # three heartbeats
+MAX_EVENT_BYTES = 64 << 20
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 5.0
+NDJSON = "application/x-ndjson"
+
+_BY_CODE = {error.code: error for error in all_errors()}
+_NETWORK = (aiohttp.ClientError, TimeoutError, ConnectionError)
+
+
+class HttpProducer:
+    """Sends over HTTP; one session, one connection for each send in flight."""
+
+    def __init__(self, base_url: str, token: SecretStr) -> None:
+        self._session = open_session(base_url, token, REQUEST_SECONDS)
+
+    async def partitions(self, topic: str) -> int:
+        """See ``Producer``."""
+        answer = await request(self._session, "PUT", f"/topics/{topic}", data=b"{}")
+        return len(answer["partitions"])
+
+    async def send(
+        self, topic: str, partition: int, payloads: Sequence[bytes], idempotency_key: str = ""
+    ) -> Produced:
+        """See ``Producer``."""
+        headers = {"Content-Type": NDJSON}
+        if idempotency_key:
+            headers["Idempotency-Key"] = idempotency_key
+        answer = await request(
+            self._session,
+            "POST",
+            "/produce",
+            params={"topic": topic, "partition": str(partition)},
+            data=b"\n".join(payloads),
+            headers=headers,
+        )
+        return msgspec.convert(answer, Produced)
+
+    async def close(self) -> None:
+        """See ``Producer``."""
+        await self._session.close()
+
+
+class HttpConsumer:
+    """Reads one group's event stream in batches, and opens it again whenever it ends."""
+
+    def __init__(
+        self,
+        base_url: str,
+        token: SecretStr,
+        topic: str,
+        group: str,
+        max_in_flight: int,
+        batch: int,
+    ) -> None:
+        self._session = open_session(base_url, token, REQUEST_SECONDS)
+        self._params = {"topic": topic, "group": group}
+        self._stream_params = self._params | {
+            "max_in_flight": str(max_in_flight),
+            "batch": str(batch),
+        }
+
+    async def deliveries(self) -> AsyncIterator[Delivery]:
+        """See ``Consumer``."""
+        wait = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                async for delivery in self._stream():
+                    wait = FIRST_RETRY_SECONDS
+                    yield delivery
+            except (*_NETWORK, sse.StreamTooLongError) as error:
+                log.warning("stream lost", reason=repr(error))
+            except TelemetryError as error:
+                if error.retry_after_seconds is None:
+                    raise
+                log.warning("stream refused", code=error.code, reason=error.message)
+            await asyncio.sleep(random.uniform(0, wait))  # noqa: S311  jitter, no secret
+            wait = min(2 * wait, LAST_RETRY_SECONDS)
+
+    async def ack(self, receipts: Sequence[str]) -> Settled:
+        """See ``Consumer``."""
+        body = msgspec.json.encode({"ids": receipts})
+        try:
+            answer = await request(self._session, "POST", "/ack", params=self._params, data=body)
+        except TelemetryError as error:
+            if error.code != "RECEIPT_STALE":
+                raise
+            return Settled(refused=error.details or {})
+        return msgspec.convert(answer, Settled)
+
+    async def close(self) -> None:
+        """See ``Consumer``."""
+        await self._session.close()
+
+    async def _stream(self) -> AsyncIterator[Delivery]:
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
+        )
+        async with self._session.get(
+            "/consume", params=self._stream_params, timeout=timeout, allow_redirects=False
+        ) as answer:
+            if answer.status != 200:
+                raise as_error(answer.status, await answer.read())
+            parser = sse.Parser(MAX_EVENT_BYTES)
+            async for chunk in answer.content.iter_any():
+                for event in parser.feed(chunk):
+                    if event.type == BATCH_EVENT:
+                        yield read_batch(event.data)
+
+
+def open_session(base_url: str, token: SecretStr, total_seconds: float) -> aiohttp.ClientSession:
+    """A session that follows no redirect, no proxy variable, and knows the token."""
+    return aiohttp.ClientSession(
+        base_url,
+        headers={"Authorization": f"Bearer {token.get_secret_value()}"},
+        timeout=aiohttp.ClientTimeout(total=total_seconds, sock_connect=CONNECT_SECONDS),
+        connector=aiohttp.TCPConnector(limit=0),
+        trust_env=False,
+        auto_decompress=False,
+    )
+
+
+async def request(session: aiohttp.ClientSession, method: str, path: str, **given: Any) -> Any:
+    """Make one request and return its JSON; every failure is a TelemetryError."""
+    try:
+        async with session.request(method, path, allow_redirects=False, **given) as answer:
+            body = await answer.read()
+    except _NETWORK as error:
+        raise BrokerUnreachable(f"no answer: {error!r}") from error
+    if answer.status != 200:
+        raise as_error(answer.status, body, answer.headers.get("Retry-After"))
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise BrokerUnreachable(f"the answer is no JSON: {error}") from error
+
+
+def as_error(status: int, body: bytes, retry_after: str | None = None) -> TelemetryError:
+    """Turn an error answer back into the error it was; one that is not ours may be retried."""
+    try:
+        error = msgspec.json.decode(body)["error"]
+        kind = _BY_CODE[error["code"]]
+        found = kind(error["message"], details=error["details"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return BrokerUnreachable(f"answered {status} and no reason")
+    if retry_after and retry_after.isdigit():
+        found.retry_after_seconds = float(retry_after)
+    return found
+
+
+def read_batch(lines: list[bytes]) -> Delivery:
+    """Read the data lines of a ``batch`` event."""
+    head = msgspec.json.decode(lines[0], type=BatchHead)
+    payloads = lines[1:]
+    if head.encoding == ENVELOPES:
+        payloads = [payload_of(line) for line in payloads]
+    if len(payloads) != head.count:
+        raise aiohttp.ClientPayloadError(f"{len(payloads)} messages came, not {head.count}")
+    return Delivery(head.receipt, head.topic, head.partition, head.offset, head.attempt, payloads)
+
+
+def payload_of(line: bytes) -> bytes:
+    """The payload of one envelope, byte for byte."""
+    envelope = msgspec.json.decode(line, type=MessageEnvelope)
+    if envelope.payload is not None:
+        return envelope.payload.encode()
+    return base64.b64decode(envelope.payload_base64 or "")

@@ -1,0 +1,14 @@
+"""Blocking work, kept off the event loop."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def run_in(executor: Executor, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """Run ``work`` in a thread of ``executor`` and return what it returns."""
+    return await asyncio.get_running_loop().run_in_executor(executor, lambda: work(*given, **named))
