@@ -32,7 +32,7 @@ class ListTopics:
         self._broker = broker
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        topics = [describe_topic(topic) for topic in self._broker.topics.all()]
+        topics = [describe_topic(self._broker, topic) for topic in self._broker.topics.all()]
         await send_json(send, {"topics": topics})
 
 
@@ -48,7 +48,9 @@ class PutTopic:
         count = decode_json(body or b"{}", TopicSettings).partitions
         if count is not None:
             integer({"partitions": str(count)}, "partitions", 0, 1, MAX_PARTITIONS)
-        await send_json(send, describe_topic(await self._broker.topics.ensure(name, count)))
+        await send_json(
+            send, describe_topic(self._broker, await self._broker.topics.ensure(name, count))
+        )
 
 
 class ListGroups:
@@ -97,12 +99,14 @@ class ListMessages:
         return found
 
 
-def describe_topic(topic: Topic) -> dict[str, Any]:
+def describe_topic(broker: Broker, topic: Topic) -> dict[str, Any]:
     """A topic with its partitions' offsets, depth and bytes."""
     return {
         "topic": topic.name,
+        "partition_count": len(topic.partitions),
         "partitions": [
             {
+                "broker": broker.options.broker_name,
                 "partition": part.number,
                 "first_offset": part.first_offset,
                 "next_offset": part.end,

@@ -1,0 +1,1 @@
+"""Ring, membership, forwarding: many brokers behind one address."""

@@ -39,7 +39,7 @@ class HttpProducer:
     async def partitions(self, topic: str) -> int:
         """See ``Producer``."""
         answer = await request(self._session, "PUT", f"/topics/{topic}", data=b"{}")
-        return len(answer["partitions"])
+        return int(answer["partition_count"])
 
     async def send(
         self, topic: str, partition: int, payloads: Sequence[bytes], idempotency_key: str = ""

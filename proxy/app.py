@@ -1,0 +1,39 @@
+"""The proxy's HTTP face: the brokers' protocol, and the cluster's status."""
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Route
+
+from common.auth import ServiceToken
+from common.clock import Clock
+from common.http.service import create_service_app
+from common.lifecycle import Lifecycle
+from proxy.consume import Consume
+from proxy.inspect import Gather, ListMessages, PutTopic, Status
+from proxy.options import ProxyOptions
+from proxy.produce import Produce
+from proxy.proxy import Proxy
+from proxy.settle import Ack
+
+
+def create_app(
+    options: ProxyOptions, lifecycle: Lifecycle, clock: Clock | None = None
+) -> Starlette:
+    """Build the proxy's app; the proxy itself starts with the app's lifespan."""
+    proxy = Proxy(options, lifecycle, clock)
+    app = create_service_app(proxy, routes(proxy), ServiceToken(options.service_token))
+    app.state.proxy = proxy
+    return app
+
+
+def routes(proxy: Proxy) -> list[BaseRoute]:
+    """The wire protocol, a row a request."""
+    return [
+        Route("/produce", Produce(proxy), methods=["POST"]),
+        Route("/consume", Consume(proxy), methods=["GET"]),
+        Route("/ack", Ack(proxy), methods=["POST"]),
+        Route("/topics", Gather(proxy, "topics"), methods=["GET"]),
+        Route("/topics/{topic}", PutTopic(proxy), methods=["PUT"]),
+        Route("/groups", Gather(proxy, "groups"), methods=["GET"]),
+        Route("/messages", ListMessages(proxy), methods=["GET"]),
+        Route("/status", Status(proxy), methods=["GET"]),
+    ]

@@ -1,0 +1,178 @@
+"""``GET /consume`` from every broker at once, as one event stream."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from urllib.parse import urlencode
+
+import aiohttp
+from starlette.types import Receive, Scope, Send
+
+from common import logs
+from common.errors import BrokerUnreachable, InvalidRequest, TelemetryError, Unavailable
+from common.http import sse
+from common.http.body import integer, parameters
+from common.queue.http import as_error
+from common.wire import GOODBYE_EVENT, check_name
+from proxy.members import Member
+from proxy.proxy import Proxy
+from proxy.upstream import passed_on
+
+log = logs.get("proxy.consume")
+
+DEFAULT_IN_FLIGHT = 1000
+MAX_IN_FLIGHT = 1_000_000
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 2.0
+EVENT_END = b"\n\n"
+GOODBYE = sse.encode(GOODBYE_EVENT, "", b'{"reason":"the proxy is stopping"}')
+BROKERS_GOODBYE = f"event: {GOODBYE_EVENT}\n".encode()
+
+
+class Consume:
+    """ASGI endpoint."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._proxy.lifecycle.stopping.is_set():
+            raise Unavailable("the proxy is stopping")
+        target = self._target(parameters(scope))
+        fan_in = FanIn(self._proxy, target, passed_on(scope))
+        await fan_in.open()
+        await fan_in.run(receive, send)
+
+    def _target(self, given: dict[str, str]) -> str:
+        """The request each broker gets: its share of ``max_in_flight``, so the sum is kept."""
+        check_name(given.get("topic"), "topic")
+        total = integer(given, "max_in_flight", DEFAULT_IN_FLIGHT, 1, MAX_IN_FLIGHT)
+        share = total // len(self._proxy.members)
+        if not share:
+            raise InvalidRequest(
+                f"max_in_flight must be {len(self._proxy.members)} or more: one a broker"
+            )
+        return "/consume?" + urlencode(given | {"max_in_flight": str(share)})
+
+
+class FanIn:
+    """One client's stream, fed by one stream from each broker.
+
+    The queue between them holds one chunk a broker: a client that does not read stops them all.
+    """
+
+    def __init__(self, proxy: Proxy, target: str, headers: dict[str, str]) -> None:
+        self._proxy = proxy
+        self._target = target
+        self._headers = headers
+        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(len(proxy.members))
+        self._opened: dict[str, aiohttp.ClientResponse] = {}
+
+    async def open(self) -> None:
+        """Open the streams that open; a request that a broker refuses is refused."""
+        members = self._proxy.members.well()
+        results = await asyncio.gather(
+            *(self._open(member) for member in members), return_exceptions=True
+        )
+        errors = [result for result in results if isinstance(result, TelemetryError)]
+        refusal = next((error for error in errors if error.retry_after_seconds is None), None)
+        if refusal is not None or not self._opened:
+            self._close()
+            raise refusal or BrokerUnreachable("no broker takes a consumer now")
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Serve until the client leaves, stops reading, or the proxy stops."""
+        tasks = [asyncio.create_task(self._pump(member)) for member in self._proxy.members]
+        tasks.append(asyncio.create_task(self._listen(receive)))
+        tasks.append(asyncio.create_task(self._watch_stop()))
+        try:
+            await send(
+                {"type": "http.response.start", "status": 200, "headers": sse.STREAM_HEADERS}
+            )
+            await self._serve(send)
+        except TimeoutError:
+            log.warning("stream cut: the client does not read")
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._close()
+
+    async def _serve(self, send: Send) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._proxy.options.heartbeat_seconds):
+                    chunk = await self._chunks.get()
+            except TimeoutError:
+                chunk = sse.HEARTBEAT
+            if chunk is None:
+                break
+            await self._send(send, chunk, more=True)
+        await self._send(send, GOODBYE, more=False)
+
+    async def _send(self, send: Send, chunk: bytes, more: bool) -> None:
+        async with asyncio.timeout(self._proxy.options.send_timeout_seconds):
+            await send({"type": "http.response.body", "body": chunk, "more_body": more})
+
+    async def _listen(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await self._chunks.put(None)
+
+    async def _watch_stop(self) -> None:
+        await self._proxy.lifecycle.stopping.wait()
+        await self._chunks.put(None)
+
+    async def _pump(self, member: Member) -> None:
+        """Pass one broker's events on, over every loss of it."""
+        wait = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                answer = self._opened.pop(member.name, None) or await self._connect(member)
+                async with answer:
+                    async for events in whole_events(answer, self._proxy.options.max_event_bytes):
+                        wait = FIRST_RETRY_SECONDS
+                        await self._chunks.put(events)
+            except (aiohttp.ClientError, TimeoutError, ConnectionError, TelemetryError) as error:
+                log.debug("broker stream lost", broker=member.name, reason=repr(error))
+            await asyncio.sleep(random.uniform(0, wait))  # noqa: S311  jitter, no secret
+            wait = min(2 * wait, LAST_RETRY_SECONDS)
+
+    async def _open(self, member: Member) -> None:
+        self._opened[member.name] = await self._connect(member)
+
+    async def _connect(self, member: Member) -> aiohttp.ClientResponse:
+        answer = await self._proxy.upstream.open_stream(member, self._target, self._headers)
+        if answer.status != 200:
+            async with answer:
+                raise as_error(answer.status, await answer.read())
+        return answer
+
+    def _close(self) -> None:
+        for answer in self._opened.values():
+            answer.close()
+        self._opened.clear()
+
+
+async def whole_events(answer: aiohttp.ClientResponse, limit_bytes: int) -> AsyncIterator[bytes]:
+    """A broker's events, as many as came together, never a part of one; not its goodbye."""
+    held = b""
+    async for chunk in answer.content.iter_any():
+        held += chunk
+        end = held.rfind(EVENT_END)
+        if end < 0:
+            if len(held) > limit_bytes:
+                raise aiohttp.ClientPayloadError(f"an event is over {limit_bytes} bytes")
+            continue
+        events, held = held[: end + len(EVENT_END)], held[end + len(EVENT_END) :]
+        events = without_goodbye(events)
+        if events:
+            yield events
+
+
+def without_goodbye(events: bytes) -> bytes:
+    """Events without the broker's last word, which is not ours."""
+    if events.startswith(BROKERS_GOODBYE):
+        return b""
+    at = events.rfind(b"\n" + BROKERS_GOODBYE)
+    return events if at < 0 else events[: at + 1]

@@ -1,0 +1,96 @@
+"""``POST /produce`` through the ring."""
+
+from collections.abc import AsyncIterator
+from urllib.parse import urlencode
+
+from starlette.types import Message, Receive, Scope, Send
+
+from common.errors import BrokerUnreachable, InvalidRequest, TooLarge, Unavailable
+from common.http.body import ClientGone, header, parameters
+from common.wire import check_name, partition_for
+from proxy.proxy import Proxy
+from proxy.upstream import Body, NotSentError, Reply, passed_on
+
+
+class Produce:
+    """ASGI endpoint: to the owner of the partition, or to who stands in for it."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._turn = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._proxy.lifecycle.stopping.is_set():
+            raise Unavailable("the proxy is stopping")
+        given = parameters(scope)
+        topic = check_name(given.get("topic"), "topic")
+        partitions = await self._proxy.partitions(topic)
+        partition = self._choose(given, partitions)
+        target = "/produce?" + urlencode(given | {"partition": str(partition)})
+        body = await take_body(scope, receive, self._proxy.options.max_body_bytes)
+        reply = await self._send(topic, partition, partitions, target, passed_on(scope), body)
+        await reply.send(send)
+
+    def _choose(self, given: dict[str, str], partitions: int) -> int:
+        number = given.get("partition")
+        if number is not None:
+            if not number.isascii() or not number.isdigit() or int(number) >= partitions:
+                raise InvalidRequest(f"partition must be a whole number below {partitions}")
+            return int(number)
+        if "key" in given:
+            return partition_for(given["key"], partitions)
+        self._turn = (self._turn + 1) % partitions
+        return self._turn
+
+    async def _send(
+        self,
+        topic: str,
+        partition: int,
+        partitions: int,
+        target: str,
+        headers: dict[str, str],
+        body: Body,
+    ) -> Reply:
+        """Try the owner, then its stand-ins; only what surely was not done is tried again."""
+        order = self._proxy.members.in_order(topic, partition, partitions)
+        ready = [member for member in order if member.ready]
+        reason = "no broker is ready"
+        for member in ready or order:
+            try:
+                reply = await self._proxy.upstream.call(member, "POST", target, headers, body)
+            except NotSentError as error:
+                reason = str(error)
+                continue
+            self._proxy.failovers += member is not order[0]
+            return reply
+        raise BrokerUnreachable(reason)
+
+
+async def take_body(scope: Scope, receive: Receive, limit_bytes: int) -> Body:
+    """A body that came whole as bytes, a longer one as a stream; both bounded."""
+    declared = header(scope, b"content-length")
+    if declared is not None and int(declared) > limit_bytes:
+        raise TooLarge(f"the body is over {limit_bytes} bytes")
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    if message.get("more_body"):
+        return stream_body(message, receive, limit_bytes)
+    return bytes(message.get("body", b""))
+
+
+async def stream_body(message: Message, receive: Receive, limit_bytes: int) -> AsyncIterator[bytes]:
+    """The rest of a body as it arrives."""
+    size = 0
+    while True:
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit_bytes:
+            raise TooLarge(f"the body is over {limit_bytes} bytes")
+        if chunk:
+            yield chunk
+        if not message.get("more_body"):
+            return
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
