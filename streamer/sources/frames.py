@@ -1,0 +1,82 @@
+"""Rows seen before, to recognise the next one without splitting it.
+
+An export repeats the same rows at each moment, in the same order, with other values. A row is
+therefore compared with the one that followed its predecessor the last time: when all bytes around
+the timestamp and the value are equal, so is what they mean.
+"""
+
+from collections.abc import Sequence
+
+from streamer.assemble import KnownGpu
+from streamer.sources.columns import Columns
+from streamer.sources.split import QUOTE, QUOTED_COMMA
+
+MAX_FRAMES = 1 << 16
+
+
+class Frame:
+    """The bytes of a row between timestamp and value and those behind the value."""
+
+    __slots__ = ("after", "before", "gpu", "metric", "next")
+
+    def __init__(self, before: bytes, after: bytes, gpu: KnownGpu, metric: str) -> None:
+        self.before = before
+        self.after = after
+        self.gpu = gpu
+        self.metric = metric
+        self.next: Frame | None = None
+
+
+class Frames:
+    """Finds frames by what stands before the value; it forgets all at ``MAX_FRAMES``.
+
+    It takes part only where the timestamp is the first column and the value comes later.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        self.usable = columns.timestamp == 0 < columns.value
+        self._value = columns.value
+        self._frames: dict[bytes, Frame] = {}
+
+    def learn(
+        self, line: bytes, fields: Sequence[bytes], gpu: KnownGpu, metric: str
+    ) -> Frame | None:
+        """Return the frame of a row that was split into ``fields``, if it can have one."""
+        cut = cut_row(line, fields, self._value)
+        if cut is None:
+            return None
+        before, after = cut
+        frame = self._frames.get(before)
+        if frame is None or frame.after != after or frame.gpu is not gpu:
+            frame = self._remember(Frame(before, after, gpu, metric))
+        return frame
+
+    def _remember(self, frame: Frame) -> Frame:
+        if len(self._frames) >= MAX_FRAMES:
+            self._frames.clear()
+        self._frames[frame.before] = frame
+        return frame
+
+
+def stamp_bytes(line: bytes, timestamp: bytes) -> int:
+    """Return how many bytes of a row its timestamp takes, with an opening quote."""
+    return len(timestamp) + (line[:1] == QUOTE)
+
+
+def cut_row(line: bytes, fields: Sequence[bytes], value: int) -> tuple[bytes, bytes] | None:
+    """Return the bytes between timestamp and value, and those behind the value.
+
+    None unless every field up to the value is quoted, or none is, and none of them holds a quote:
+    then another timestamp and number in their place mean just that.
+    """
+    quoted = line[:1] == QUOTE
+    separator = QUOTED_COMMA if quoted else b","
+    head = (QUOTE if quoted else b"") + separator.join(fields[:value]) + separator
+    if head.count(QUOTE) != (2 * value + 1 if quoted else 0):
+        return None
+    end = len(head) + len(fields[value])
+    if not line.startswith(head) or line[len(head) : end] != fields[value]:
+        return None
+    if line[end : end + 1] not in ((QUOTE,) if quoted else (b",", b"")):
+        return None
+    return head[stamp_bytes(line, fields[0]) :], line[end:]
