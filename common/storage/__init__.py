@@ -1,1 +1,1 @@
-"""Where points rest: one interface, one contract, several stores behind it."""
+"""Where points come to rest: one interface, a module per kind of store."""

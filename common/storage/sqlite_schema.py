@@ -1,0 +1,158 @@
+"""The SQLite file: its law, and opening it by that law.
+
+The law of the file format
+==========================
+
+::
+
+    gpu         rowid | id | identity fields | labels | older | first_seen last_seen | points
+    schema      id | names: JSON array of metric names, sorted
+    sample      gpu, ts | schema | vals                       one row per GPU and moment
+                           |       '- little-endian float64, one per name of the schema
+                           '- schema.id
+    gpu_schema  gpu, schema                                   which schemas a GPU has had
+    meta        name | value: running totals "points" and "samples"
+
+- Times are whole milliseconds since 1970 UTC.
+- A point is (gpu, ts, one name of the row's schema). A row that comes again for the same gpu
+  and ts replaces the one there by the union of both, the newer value standing.
+- ``gpu.older`` is a JSON object: for each identity field whose value was last confirmed before
+  ``last_seen``, when that was. It lets samples arrive in any order with one outcome.
+- ``meta`` and ``gpu.points`` change in the transaction that changes ``sample`` and always equal
+  what counting gives.
+- Durability: WAL with synchronous=FULL. A commit has been fsynced. NORMAL loses the latest
+  commits at a power cut.
+- Corruption: a damaged file is never repaired or replaced by itself; every call on it fails.
+- ``application_id`` says that the file is ours, ``user_version`` is the version of this law.
+  To change the law: raise VERSION, add the step from the version before in one transaction,
+  keep a file of the old version as a test. A newer file is refused and left untouched.
+"""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+
+from common.storage.base import StoreRefused
+from common.storage.packing import Schemas
+
+APPLICATION_ID = 0x5453_544B  # "TSTK"
+VERSION = 1
+
+FIRST_SAFE_SQLITE = (3, 51, 3)
+"""From 3.7.0 to 3.51.2 a WAL reset that races with a checkpoint can corrupt the file."""
+
+BUSY_TIMEOUT_MS = 5_000
+PAGE_BYTES = 4096
+CHECKPOINT_PAGES = 8_000
+"""About 32 MiB of WAL: each GPU's newest page is rewritten by every call, and each checkpoint
+copies it only once."""
+WRITER_CACHE_KIB = 32 * 1024
+READER_CACHE_KIB = 8 * 1024
+
+_TABLES = """
+CREATE TABLE gpu(
+  rowid INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
+  uuid TEXT NOT NULL, hostname TEXT NOT NULL, gpu_id TEXT NOT NULL, device TEXT NOT NULL,
+  model TEXT NOT NULL, namespace TEXT NOT NULL, pod TEXT NOT NULL, container TEXT NOT NULL,
+  labels TEXT NOT NULL, older TEXT NOT NULL,
+  first_seen INTEGER NOT NULL, last_seen INTEGER NOT NULL, points INTEGER NOT NULL);
+CREATE TABLE schema(id INTEGER PRIMARY KEY, names TEXT NOT NULL UNIQUE);
+CREATE TABLE sample(
+  gpu INTEGER, ts INTEGER, schema INTEGER NOT NULL, vals BLOB NOT NULL,
+  PRIMARY KEY(gpu, ts)) WITHOUT ROWID;
+CREATE TABLE gpu_schema(gpu INTEGER, schema INTEGER, PRIMARY KEY(gpu, schema)) WITHOUT ROWID;
+CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO meta VALUES ('points', 0), ('samples', 0);
+"""
+
+GPU_JSON = """json_object('uuid', uuid, 'hostname', hostname, 'gpu_id', gpu_id,
+  'device', device, 'model', model, 'namespace', namespace, 'pod', pod, 'container', container,
+  'labels', json(labels))"""
+"""A row of ``gpu`` as a `common.models.Gpu`."""
+
+_SCHEMAS = "SELECT json_group_array(json_array(id, json(names))) FROM schema"
+
+T = TypeVar("T")
+
+
+def ask(db: apsw.Connection, sql: str, given: Any, shape: type[T]) -> T:
+    """Return the one JSON value that a statement answers with, as ``shape``.
+
+    One value, whatever its size: SQLite is left and entered once a row, and each time another
+    thread may hold the interpreter for 5 ms.
+    """
+    return msgspec.json.decode(db.execute(sql, given).get, type=shape)
+
+
+def load_schemas(db: apsw.Connection) -> Schemas:
+    """Read all schemas of the file."""
+    return Schemas(ask(db, _SCHEMAS, (), list[tuple[int, tuple[str, ...]]]))
+
+
+def open_for_writing(path: Path) -> apsw.Connection:
+    """Open the file, or make it; raises StoreRefused for one that is not ours to write."""
+    refuse_unsafe_library()
+    if path.exists() and path.stat().st_size:
+        open_for_reading(path).close()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    db = apsw.Connection(str(path))
+    db.set_busy_timeout(BUSY_TIMEOUT_MS)
+    db.pragma("page_size", PAGE_BYTES)
+    db.pragma("journal_mode", "wal")
+    db.pragma("synchronous", "full")
+    db.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+    db.pragma("cache_size", -WRITER_CACHE_KIB)
+    # a statement of many rows keeps the old pages aside: in memory, not in a file of its own
+    db.pragma("temp_store", "memory")
+    _make_tables(db)
+    return db
+
+
+def open_for_reading(path: Path) -> apsw.Connection:
+    """Open a file that is there, never changing it; raises StoreRefused if it is not ours."""
+    refuse_unsafe_library()
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        db.set_busy_timeout(BUSY_TIMEOUT_MS)
+        _refuse_foreign(db, path)
+        db.pragma("cache_size", -READER_CACHE_KIB)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def refuse_unsafe_library(version: str = apsw.sqlite_lib_version()) -> None:
+    """Raise StoreRefused for a SQLite library that can corrupt a file in WAL mode."""
+    if tuple(map(int, version.split("."))) < FIRST_SAFE_SQLITE:
+        needed = ".".join(map(str, FIRST_SAFE_SQLITE))
+        raise StoreRefused(f"SQLite {version} can corrupt its files; {needed} or later is needed")
+
+
+def _refuse_foreign(db: apsw.Connection, path: Path) -> None:
+    try:
+        application, version = db.pragma("application_id"), db.pragma("user_version")
+    except apsw.NotADBError as error:
+        raise StoreRefused(f"{path} is not a SQLite file; it was left untouched") from error
+    if application != APPLICATION_ID:
+        raise StoreRefused(f"{path} is not a telemetry store; it was left untouched")
+    if version > VERSION:
+        raise StoreRefused(
+            f"{path} has format {version}, made by a newer release; this one knows formats "
+            f"up to {VERSION}. It was left untouched"
+        )
+
+
+def _make_tables(db: apsw.Connection) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if db.pragma("user_version") == 0:
+            db.execute(_TABLES)
+            db.pragma("application_id", APPLICATION_ID)
+            db.pragma("user_version", VERSION)
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
