@@ -12,6 +12,7 @@ from streamer.sources.columns import Columns
 from streamer.sources.split import QUOTE, QUOTED_COMMA
 
 MAX_FRAMES = 1 << 16
+MAX_STRANGERS = 4 * MAX_FRAMES
 
 
 class Frame:
@@ -28,15 +29,18 @@ class Frame:
 
 
 class Frames:
-    """Finds frames by what stands before the value; it forgets all at ``MAX_FRAMES``.
+    """Finds frames by what stands before the value; holds at most ``MAX_FRAMES``.
 
-    It takes part only where the timestamp is the first column and the value comes later.
+    When full it keeps what it has, which serves a part of a larger fleet, until so many rows were
+    strangers (``MAX_STRANGERS``) that it may hold the wrong ones; then it begins anew. It takes
+    part only where the timestamp is the first column and the value comes later.
     """
 
     def __init__(self, columns: Columns) -> None:
         self.usable = columns.timestamp == 0 < columns.value
         self._value = columns.value
         self._frames: dict[bytes, Frame] = {}
+        self._strangers = 0
 
     def learn(
         self, line: bytes, fields: Sequence[bytes], gpu: KnownGpu, metric: str
@@ -51,9 +55,13 @@ class Frames:
             frame = self._remember(Frame(before, after, gpu, metric))
         return frame
 
-    def _remember(self, frame: Frame) -> Frame:
-        if len(self._frames) >= MAX_FRAMES:
+    def _remember(self, frame: Frame) -> Frame | None:
+        if len(self._frames) >= MAX_FRAMES and frame.before not in self._frames:
+            self._strangers += 1
+            if self._strangers < MAX_STRANGERS:
+                return None
             self._frames.clear()
+            self._strangers = 0
         self._frames[frame.before] = frame
         return frame
 

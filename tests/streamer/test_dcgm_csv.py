@@ -89,6 +89,20 @@ def test_a_familiar_row_with_another_end_is_not_taken_for_it(tail: str) -> None:
     assert bad == (0 if tail == "5" else 1)
 
 
+@pytest.mark.parametrize("frames", [1, 3, 100])
+def test_a_fleet_larger_than_what_is_remembered_reads_the_same(
+    monkeypatch: pytest.MonkeyPatch, frames: int
+) -> None:
+    monkeypatch.setattr("streamer.sources.frames.MAX_FRAMES", frames)
+    monkeypatch.setattr("streamer.sources.frames.MAX_STRANGERS", 2 * frames)
+    cells = [(second, gpu) for second in range(10, 20) for gpu in "abcdef"]
+    rows = [row(uuid=u, value=f"{s}", stamp=f"2025-07-18T20:42:{s}Z") for s, u in cells]
+    samples, _ = read(*rows)
+    found = {(sample.timestamp // 1000 % 60, sample.gpu.uuid) for sample in samples}
+    assert found == {(second, gpu) for second, gpu in cells}
+    assert all(s.metrics == {"power": s.timestamp // 1000 % 60} for s in samples)
+
+
 @given(st.lists(st.sampled_from([row(), row(metric="b"), row(uuid="B"), "x", row(value="?")])))
 def test_the_books_balance(lines: list[str]) -> None:
     samples, progress = read(*lines)
