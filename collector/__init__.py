@@ -1,0 +1,1 @@
+"""Consume, validate, spool, ack, write."""

@@ -1,7 +1,6 @@
 """``GET /consume`` from every broker at once, as one event stream."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from urllib.parse import urlencode
 
@@ -13,6 +12,7 @@ from common.errors import BrokerUnreachable, InvalidRequest, TelemetryError, Una
 from common.http import sse
 from common.http.body import integer, parameters
 from common.queue.http import as_error
+from common.retry import Backoff
 from common.wire import GOODBYE_EVENT, check_name
 from proxy.members import Member
 from proxy.proxy import Proxy
@@ -22,7 +22,6 @@ log = logs.get("proxy.consume")
 
 DEFAULT_IN_FLIGHT = 1000
 MAX_IN_FLIGHT = 1_000_000
-FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 2.0
 EVENT_END = b"\n\n"
 GOODBYE = sse.encode(GOODBYE_EVENT, "", b'{"reason":"the proxy is stopping"}')
@@ -125,18 +124,17 @@ class FanIn:
 
     async def _pump(self, member: Member) -> None:
         """Pass one broker's events on, over every loss of it."""
-        wait = FIRST_RETRY_SECONDS
+        backoff = Backoff(self._proxy.clock, LAST_RETRY_SECONDS)
         while True:
             try:
                 answer = self._opened.pop(member.name, None) or await self._connect(member)
                 async with answer:
                     async for events in whole_events(answer, self._proxy.options.max_event_bytes):
-                        wait = FIRST_RETRY_SECONDS
+                        backoff.reset()
                         await self._chunks.put(events)
             except (aiohttp.ClientError, TimeoutError, ConnectionError, TelemetryError) as error:
                 log.debug("broker stream lost", broker=member.name, reason=repr(error))
-            await asyncio.sleep(random.uniform(0, wait))  # noqa: S311  jitter, no secret
-            wait = min(2 * wait, LAST_RETRY_SECONDS)
+            await backoff.wait()
 
     async def _open(self, member: Member) -> None:
         self._opened[member.name] = await self._connect(member)

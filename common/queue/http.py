@@ -1,8 +1,6 @@
 """The queue client for this project's own brokers, straight or through the proxy."""
 
-import asyncio
 import base64
-import random
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -11,9 +9,11 @@ import msgspec
 from pydantic import SecretStr
 
 from common import logs
+from common.clock import SystemClock
 from common.errors import BrokerUnreachable, TelemetryError, all_errors
 from common.http import sse
 from common.queue.base import Delivery, Produced, Settled
+from common.retry import Backoff
 from common.wire import BATCH_EVENT, ENVELOPES, BatchHead, MessageEnvelope
 
 log = logs.get("queue")
@@ -22,8 +22,6 @@ CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 60.0
 SILENCE_SECONDS = 45.0  # three heartbeats
 MAX_EVENT_BYTES = 64 << 20
-FIRST_RETRY_SECONDS = 0.1
-LAST_RETRY_SECONDS = 5.0
 NDJSON = "application/x-ndjson"
 
 _BY_CODE = {error.code: error for error in all_errors()}
@@ -76,6 +74,7 @@ class HttpConsumer:
         batch: int,
     ) -> None:
         self._session = open_session(base_url, token, REQUEST_SECONDS)
+        self._lost = False
         self._params = {"topic": topic, "group": group}
         self._stream_params = self._params | {
             "max_in_flight": str(max_in_flight),
@@ -84,20 +83,19 @@ class HttpConsumer:
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         """See ``Consumer``."""
-        wait = FIRST_RETRY_SECONDS
+        backoff = Backoff(SystemClock())
         while True:
             try:
                 async for delivery in self._stream():
-                    wait = FIRST_RETRY_SECONDS
+                    backoff.reset()
                     yield delivery
             except (*_NETWORK, sse.StreamTooLongError) as error:
-                log.warning("stream lost", reason=repr(error))
+                self._note_loss(repr(error))
             except TelemetryError as error:
                 if error.retry_after_seconds is None:
                     raise
-                log.warning("stream refused", code=error.code, reason=error.message)
-            await asyncio.sleep(random.uniform(0, wait))  # noqa: S311  jitter, no secret
-            wait = min(2 * wait, LAST_RETRY_SECONDS)
+                self._note_loss(f"{error.code}: {error.message}")
+            await backoff.wait()
 
     async def ack(self, receipts: Sequence[str]) -> Settled:
         """See ``Consumer``."""
@@ -114,6 +112,11 @@ class HttpConsumer:
         """See ``Consumer``."""
         await self._session.close()
 
+    def _note_loss(self, reason: str) -> None:
+        if not self._lost:
+            log.warning("stream lost, trying again until it is back", reason=reason)
+        self._lost = True
+
     async def _stream(self) -> AsyncIterator[Delivery]:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
@@ -123,6 +126,9 @@ class HttpConsumer:
         ) as answer:
             if answer.status != 200:
                 raise as_error(answer.status, await answer.read())
+            if self._lost:
+                log.info("stream is back")
+            self._lost = False
             parser = sse.Parser(MAX_EVENT_BYTES)
             async for chunk in answer.content.iter_any():
                 for event in parser.feed(chunk):

@@ -1,0 +1,83 @@
+"""The collector as a service."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from collector.metrics import CollectorMetrics
+from collector.options import CollectorOptions
+from collector.pipeline import Pipeline
+from common import logs
+from common.clock import Clock, SystemClock
+from common.errors import Unavailable
+from common.lifecycle import Lifecycle
+from common.queue.http import HttpConsumer
+from common.storage.factory import open_store
+
+log = logs.get("collector")
+
+SUMMARY_SECONDS = 10.0
+
+
+class Collector:
+    """One collector process."""
+
+    name = "collector"
+
+    def __init__(
+        self, options: CollectorOptions, lifecycle: Lifecycle, clock: Clock | None = None
+    ) -> None:
+        self.options = options
+        self.lifecycle = lifecycle
+        self.clock = clock or SystemClock()
+        self.registry = CollectorRegistry()
+        self._pipeline: Pipeline | None = None
+        self.registry.register(
+            CollectorMetrics(self),
+        )
+
+    async def start(self) -> None:
+        """Open spool and store, then consume."""
+        self._pipeline = await asyncio.to_thread(self._open, self._consumer())
+        self._pipeline.spawn(self.lifecycle)
+        self.lifecycle.spawn("summary", self._summarise())
+        log.info("collector ready", **self.stats())
+
+    async def stop(self) -> None:
+        """Give back what is not acked, stop between two writes, close."""
+        await self.lifecycle.cancel_tasks()
+        if self._pipeline is not None:
+            await self._pipeline.close()
+            log.info("collector stopped", **self.stats())
+
+    def stats(self) -> Mapping[str, Any]:
+        """What was processed since this process started, and what waits."""
+        if self._pipeline is None:
+            raise Unavailable("the collector is not started")
+        return self._pipeline.stats()
+
+    def _consumer(self) -> HttpConsumer:
+        options = self.options
+        return HttpConsumer(
+            options.queue_url,
+            options.service_token,
+            options.topic,
+            options.group,
+            options.buffer_messages,
+            options.delivery_messages,
+        )
+
+    def _open(self, consumer: HttpConsumer) -> Pipeline:
+        options = self.options
+        store = open_store(options.store, sqlite_path=options.sqlite_path, writable=True)
+        return Pipeline(options, self.clock, consumer, store)
+
+    async def _summarise(self) -> None:
+        last: Mapping[str, Any] = {}
+        while True:
+            await self.clock.sleep(SUMMARY_SECONDS)
+            if (stats := self.stats()) != last:
+                log.info("summary", **stats)
+                last = stats

@@ -1,0 +1,147 @@
+"""What was received and is not yet in the store: on disk, and the front of it in memory.
+
+The spool is a journal; its read place is a position file. Both may be ahead of each other after a
+crash by what is then written to the store again, which changes nothing there.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from collector.validate import count_points, decode_spooled
+from common import logs
+from common.journal import position
+from common.journal.files import Files
+from common.journal.frame import LINES, Record
+from common.journal.journal import Journal
+from common.models import Sample
+
+log = logs.get("collector.spool")
+
+READ_BYTES = 1 << 20
+OWNER = "spool"
+POSITION_FILE = "written"
+
+
+class Spooled(NamedTuple):
+    """Samples on their way to the store; ``end`` is the place behind them."""
+
+    offset: int
+    end: int
+    samples: list[Sample]
+    points: int
+
+
+class Entry(NamedTuple):
+    """One delivery to be spooled: its good payloads, and what they hold."""
+
+    payloads: list[bytes]
+    samples: list[Sample]
+
+
+class Spool:
+    """Appended to by one thread at a time and read by another.
+
+    In memory it keeps a run of entries that begins where the writer reads next. Once that run is
+    full, later entries are on disk only, until the writer has caught up with the disk.
+    """
+
+    def __init__(
+        self, directory: Path, segment_bytes: int, memory_points: int, files: Files
+    ) -> None:
+        self._files = files
+        self._memory_points = memory_points
+        self._journal = Journal(directory, OWNER, segment_bytes, files)
+        self._position_path = directory / POSITION_FILE
+        self._memory: deque[Spooled] = deque()
+        self._held_points = 0
+        kept = position.load(files, self._position_path) or {}
+        self.read_offset = self._clamp(int(kept.get("offset", 0)))
+        self.written_offset = self.read_offset
+        self.end = self._journal.next_offset
+
+    @property
+    def pending(self) -> int:
+        """Messages that are not known to be in the store."""
+        return self.end - self.written_offset
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Bytes on disk, those already stored and not yet unlinked included."""
+        return self._journal.size
+
+    @property
+    def corrupt_frames(self) -> int:
+        """Damaged places met in the spool."""
+        return self._journal.corrupt_frames
+
+    def append(self, entries: Sequence[Entry], now_ms: int) -> list[Spooled]:
+        """Put entries on the disk, synced; blocks. Returns them with their places."""
+        offset = self._journal.next_offset
+        records: list[Record] = []
+        for entry in entries:
+            body = b"\n".join(entry.payloads)
+            records.append(Record(offset, len(entry.payloads), now_ms, LINES, b"", body))
+            offset = records[-1].end
+        self._journal.append(records, sync=True)
+        return [
+            Spooled(record.offset, record.end, entry.samples, count_points(entry.samples))
+            for record, entry in zip(records, entries, strict=True)
+        ]
+
+    def keep(self, spooled: Sequence[Spooled]) -> None:
+        """Let the writer see what was appended; keep it in memory too, as far as it fits."""
+        self.end = spooled[-1].end
+        for item in spooled:
+            expected = self._memory[-1].end if self._memory else self.read_offset
+            if item.offset != expected or self._held_points + item.points > self._memory_points:
+                return
+            self._memory.append(item)
+            self._held_points += item.points
+
+    def next_in_memory(self) -> Spooled | None:
+        """Take what the writer needs next, if memory has it."""
+        if not self._memory:
+            return None
+        item = self._memory.popleft()
+        self._held_points -= item.points
+        self.read_offset = item.end
+        return item
+
+    def has_more_on_disk(self) -> bool:
+        """Whether the writer must read on from disk."""
+        return not self._memory and self.read_offset < self.end
+
+    def read_from_disk(self) -> list[Spooled]:
+        """Read what the writer needs next from disk; blocks. ``took`` must follow."""
+        records = self._journal.read(self.read_offset, READ_BYTES)
+        if not records:
+            return []
+        if records[0].offset > self.read_offset:
+            log.error("spool damaged", first=self.read_offset, last=records[0].offset - 1)
+        return [read_record(record, self.read_offset) for record in records]
+
+    def took(self, items: Sequence[Spooled]) -> None:
+        """Go on behind what was read from disk; nothing read means that nothing is there."""
+        self.read_offset = items[-1].end if items else self.end
+
+    def written(self, end: int) -> None:
+        """Everything below ``end`` is in the store: remember it, let the files go; blocks."""
+        self.written_offset = end
+        position.save(self._files, self._position_path, {"offset": end})
+        self._journal.trim(end)
+
+    def close(self) -> None:
+        """Sync and close."""
+        self._journal.close()
+
+    def _clamp(self, offset: int) -> int:
+        return min(max(offset, self._journal.first_offset), self._journal.next_offset)
+
+
+def read_record(record: Record, read_offset: int) -> Spooled:
+    """The samples of a record from a place in it on."""
+    payloads = record.payloads()[max(read_offset - record.offset, 0) :]
+    samples = [sample for payload in payloads for sample in decode_spooled(payload)]
+    return Spooled(record.offset, record.end, samples, count_points(samples))
