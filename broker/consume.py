@@ -11,7 +11,7 @@ from broker.group import Group
 from broker.partition import Partition
 from broker.subscription import Handout, Limits, Subscription
 from common import logs
-from common.errors import InvalidRequest, Unavailable
+from common.errors import InvalidRequest, MethodNotAllowed, Unavailable
 from common.http import sse
 from common.http.body import integer, parameters
 from common.wire import GOODBYE_EVENT, check_name
@@ -33,6 +33,8 @@ class Consume:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._broker.lifecycle.stopping.is_set():
             raise Unavailable("the broker is stopping")
+        if scope["method"] == "HEAD":
+            raise MethodNotAllowed("a stream without a body would lease messages for nobody")
         given = parameters(scope)
         limits = self._limits(given)
         places = await self._places(given)
@@ -93,12 +95,18 @@ class Stream:
 
     async def _serve(self, send: Send) -> None:
         stopping = self._broker.lifecycle.stopping
+        loop, heartbeat = asyncio.get_running_loop(), self._broker.options.heartbeat_seconds
+        due = loop.time() + heartbeat
         while not self._gone and not stopping.is_set():
             handout = await self._subscription.next()
             if handout is not None:
                 await self._send(send, self._encode(self._broker.options.broker_name, handout))
-            elif not await self._subscription.wait(self._broker.options.heartbeat_seconds):
+            elif loop.time() < due:
+                await self._subscription.wait(due - loop.time())
+                continue
+            else:
                 await self._send(send, sse.HEARTBEAT)
+            due = loop.time() + heartbeat
         if not self._gone:
             await self._send(send, GOODBYE, more=False)
 

@@ -57,19 +57,30 @@ class Group:
         return lease
 
     def shrink(self, lease: Lease, stop: int) -> None:
-        """Take back the messages from ``stop`` on that were never sent; they were not tried."""
-        end, untried = lease.stop, lease.attempt - 1
-        count = self.leases.cut(lease, stop)
-        self.delivered -= count
-        if untried:
-            self.redelivered -= count
-        if count and end == self.cursor and not untried:
-            self.cursor = stop
-        elif count:
-            self._returned.add((stop, end, untried))
+        """Take back the messages from ``stop`` on that were never sent; they were not tried.
+
+        Does nothing to a lease that ran out meanwhile: its messages are back already.
+        """
+        if not self.holds(lease):
+            return
+        untried = lease.attempt - 1
+        for low, high in reversed(self.leases.cut(lease, stop)):
+            self.delivered -= high - low
+            if untried:
+                self.redelivered -= high - low
+            if high == self.cursor and not untried:
+                self.cursor = low
+            else:
+                self._returned.add((low, high, untried))
+
+    def holds(self, lease: Lease) -> bool:
+        """Whether the lease is still open."""
+        return self.leases.get(lease.delivery) is lease
 
     def lose(self, lease: Lease, start: int, stop: int) -> None:
         """Pass over messages of a lease that the disk no longer has."""
+        if not self.holds(lease):
+            return
         for low, high in self.leases.release(lease, start, stop):
             self.lost += high - low
             self.acked.add(low, high)

@@ -64,8 +64,10 @@ class ListGroups:
         topics = self._broker.topics.all()
         if "topic" in given:
             topics = [self._broker.topics.get(check_name(given["topic"], "topic"))]
+        broker = self._broker.options.broker_name
         rows = [
-            {"topic": topic.name, "partition": part.number, "group": name} | group.counts(part.end)
+            {"broker": broker, "topic": topic.name, "partition": part.number, "group": name}
+            | group.counts(part.end)
             for topic in topics
             for part in topic.partitions
             for name, group in part.groups.items()

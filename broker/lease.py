@@ -47,10 +47,15 @@ class Lease:
             self._parts = Ranges([(self.start, self.stop)])
         return self._parts.remove(start, stop)
 
+    def cut(self, stop: int) -> list[Span]:
+        """Give up everything from ``stop`` on; return the parts of it that were held."""
+        end, self.stop = self.stop, stop
+        return [(stop, end)] if self._parts is None else self._parts.remove(stop, end)
+
     @property
     def settled(self) -> bool:
         """Nothing is held any more."""
-        return self._parts is not None and not self._parts
+        return not self._parts if self._parts is not None else self.stop <= self.start
 
 
 class LeaseBook:
@@ -81,18 +86,15 @@ class LeaseBook:
         lease.holder.released(count)
         return spans
 
-    def cut(self, lease: Lease, stop: int) -> int:
-        """Shorten a lease of which nothing was settled yet; return how many messages it lost.
-
-        Cut down to nothing it is closed.
-        """
-        count = lease.stop - stop
-        lease.stop = stop
-        if stop <= lease.start:
-            self._close(lease)
+    def cut(self, lease: Lease, stop: int) -> list[Span]:
+        """Shorten a lease; return what it lost. Cut down to nothing it is closed."""
+        spans = lease.cut(stop)
+        count = sum(high - low for low, high in spans)
         self.messages -= count
+        if lease.settled:
+            self._close(lease)
         lease.holder.released(count)
-        return count
+        return spans
 
     def due(self, now: float) -> Iterator[Lease]:
         """The leases whose deadline has come, the oldest first; the caller releases each."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from common.journal.frame import MAX_LENGTH
 from common.options import Bytes, Names, Seconds, ServiceOptions, option
 
 
@@ -53,7 +54,9 @@ class BrokerOptions(ServiceOptions):
     checkpoint_seconds: Seconds = option(
         "CHECKPOINT_INTERVAL", 1.0, "How often the groups' places are written down.", gt=0, le=60
     )
-    max_body_bytes: Bytes = option("MAX_BODY_BYTES", 16 << 20, "Largest body taken.", ge=1)
+    max_body_bytes: Bytes = option(
+        "MAX_BODY_BYTES", 16 << 20, "Largest body taken.", ge=1, le=MAX_LENGTH // 2
+    )
     max_batch: int = option("MAX_BATCH", 10_000, "Most messages in a request or event.", ge=1)
     max_in_flight: int = option(
         "MAX_IN_FLIGHT", 100_000, "Most messages a consumer may hold unacked.", ge=1

@@ -16,7 +16,7 @@ from broker.options import BrokerOptions
 from broker.window import Window
 from common import logs
 from common.clock import Clock
-from common.errors import Overloaded
+from common.errors import Overloaded, PartitionReadOnly
 from common.journal import position
 from common.journal.files import Files
 from common.journal.frame import Record
@@ -105,9 +105,11 @@ class Partition:
         self, body: bytes, count: int, flags: int, meta: bytes, durability: str
     ) -> Record:
         """Store one frame of ``count`` messages; return when ``durability`` is reached."""
+        if self.problem:
+            raise PartitionReadOnly(self.problem)
         created_at = int(self._shared.clock.wall() * 1000)
         record = Record(self._next_offset, count, created_at, flags, meta, body)
-        if self._pending_bytes + record.size > self._shared.options.pending_bytes:
+        if self._pending and self._pending_bytes + record.size > self._shared.options.pending_bytes:
             raise Overloaded("the disk is behind; too much waits for it")
         done: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
         self._pending.append(Waiting(record, durability, done))
@@ -137,6 +139,9 @@ class Partition:
             group = Group(name, self._start_offset(start), self._shared.new_delivery)
             self.groups[name] = group
             await self.checkpoint()
+            await run_in(
+                self._shared.disk, self._shared.files.sync_directory, self._groups_path.parent
+            )
         return group
 
     async def checkpoint(self) -> None:
@@ -188,7 +193,10 @@ class Partition:
         if self._committing is not None:
             await self._committing
         await self.checkpoint()
-        await run_in(self._shared.disk, self._journal.close)
+        try:
+            await run_in(self._shared.disk, self._journal.close)
+        except PartitionReadOnly as error:
+            log.error("log not synced at its end", partition=self.name, reason=error.message)
 
     @property
     def name(self) -> str:

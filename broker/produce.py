@@ -11,7 +11,7 @@ from broker.partition import Partition
 from broker.topics import Topic
 from common.errors import InvalidRequest, TooLarge, Unavailable
 from common.http.answers import send_json
-from common.http.body import header, parameters, read_body
+from common.http.body import header, integer, parameters, read_body
 from common.queue.base import Produced
 from common.wire import DURABILITIES, check_name, message_id, partition_for, unwrap_payload
 
@@ -20,6 +20,7 @@ JSON = b"application/json"
 HEADER_PREFIX = b"x-message-"
 MAX_KEY = 256
 MAX_HEADERS = 32
+MAX_META_BYTES = 16 << 10
 
 
 class Content(NamedTuple):
@@ -86,7 +87,10 @@ def read_meta(scope: Scope, given: dict[str, str]) -> bytes:
         raise InvalidRequest(f"a message has at most {MAX_HEADERS} headers")
     if headers:
         meta["headers"] = headers
-    return msgspec.msgpack.encode(meta) if meta else b""
+    packed = msgspec.msgpack.encode(meta) if meta else b""
+    if len(packed) > MAX_META_BYTES:
+        raise TooLarge(f"key and headers of a message are over {MAX_META_BYTES} bytes")
+    return packed
 
 
 def read_content(body: bytes, content_type: bytes) -> Content:
@@ -96,7 +100,8 @@ def read_content(body: bytes, content_type: bytes) -> Content:
         return read_lines(body)
     if kind == JSON:
         try:
-            return Content(unwrap_payload(msgspec.json.decode(body, type=msgspec.Raw)), 1, False)
+            message = bytes(msgspec.json.decode(body, type=msgspec.Raw))
+            return Content(unwrap_payload(message), 1, False)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidRequest(f"the body is no JSON: {error}") from error
         except RecursionError as error:
@@ -118,11 +123,9 @@ def read_lines(body: bytes) -> Content:
 
 def choose(topic: Topic, given: dict[str, str]) -> Partition:
     """The partition that was asked for, or that of the key, or the next in turn."""
-    number = given.get("partition")
-    if number is not None:
-        if not number.isascii() or not number.isdigit():
-            raise InvalidRequest("partition must be a whole number")
-        return topic.partition(int(number))
+    if "partition" in given:
+        last = len(topic.partitions) - 1
+        return topic.partition(integer(given, "partition", 0, 0, last))
     if "key" in given:
         return topic.partition(partition_for(given["key"], len(topic.partitions)))
     return topic.next_partition()

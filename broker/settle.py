@@ -15,6 +15,7 @@ from common.wire import Receipt, SettleRequest, check_name, parse_receipt
 DEFAULT_GROUP = "default"
 STALE = "STALE"
 WRONG_BROKER = "WRONG_BROKER"
+UNKNOWN = "UNKNOWN"
 YIELD_EVERY = 1000
 
 
@@ -28,6 +29,8 @@ class Ack:
         given = parameters(scope)
         topic = self._broker.topics.get(check_name(given.get("topic"), "topic"))
         group = check_name(given.get("group", DEFAULT_GROUP), "group")
+        if not any(group in part.groups for part in topic.partitions):
+            raise NotFound(f"topic {topic.name} has no group {group}")
         body = await read_body(scope, receive, self._broker.options.max_body_bytes)
         settled = Settled(refused={})
         receipts = decode_json(body, SettleRequest).receipts()
@@ -45,10 +48,14 @@ class Ack:
         if receipt.broker != self._broker.options.broker_name:
             settled.refused[text] = WRONG_BROKER
             return
-        partition = topic.partition(receipt.partition)
+        if receipt.partition >= len(topic.partitions):
+            settled.refused[text] = UNKNOWN
+            return
+        partition = topic.partitions[receipt.partition]
         place = partition.groups.get(group)
         if place is None:
-            raise NotFound(f"topic {topic.name} has no group {group}")
+            settled.refused[text] = UNKNOWN
+            return
         acked, already = partition.settle(place, receipt.delivery, receipt.first, receipt.last)
         settled.acked += acked
         settled.already += already

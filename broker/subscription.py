@@ -1,6 +1,7 @@
 """What one consume stream has a right to: some partitions, for one group, within a limit."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 
 from broker.group import Group
@@ -64,14 +65,11 @@ class Subscription:
         self.in_flight -= count
         self._news.set()
 
-    async def wait(self, seconds: float) -> bool:
-        """Return True when something may be ready, False when ``seconds`` passed in silence."""
-        try:
+    async def wait(self, seconds: float) -> None:
+        """Return when something may be ready, or when ``seconds`` passed in silence."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._news.wait()
-        except TimeoutError:
-            return False
-        return True
 
     async def next(self) -> Handout | None:
         """Lease what comes next, or return None: nothing is ready, or there is no room."""
@@ -102,6 +100,8 @@ class Subscription:
         except BaseException:
             group.shrink(lease, lease.start)
             raise
+        if not group.holds(lease):
+            return None  # the disk took longer than the visibility timeout
         first = min(records[0].offset if records else partition.end, lease.stop)
         if first > lease.start:
             self._lost(partition, group, lease, first)

@@ -6,6 +6,8 @@ from pathlib import Path
 from broker.partition import Partition, Surroundings
 from common.errors import InvalidRequest, NotFound, Overloaded, TopicConflict
 from common.journal import position
+from common.journal.frame import FrameTooNewError
+from common.journal.segment import SegmentTooNewError
 from common.options import refuse
 from common.threads import run_in
 from common.wire import check_name
@@ -89,7 +91,10 @@ class Topics:
             raise Overloaded(f"this broker holds {len(self._topics)} topics and takes no more")
         state = {"partitions": count or self._shared.options.partitions_per_topic}
         await run_in(self._shared.disk, self._write_down, name, state)
-        return await self._open(name)
+        topic = await self._open(name)
+        directory = self._directory / name
+        await run_in(self._shared.disk, self._shared.files.sync_directory, directory)
+        return topic
 
     async def _open(self, name: str) -> Topic:
         topic = await run_in(self._shared.disk, self._read, name)
@@ -98,10 +103,14 @@ class Topics:
 
     def _names_on_disk(self) -> list[str]:
         return sorted(
-            name
-            for name in self._shared.files.names(self._directory)
-            if TOPIC_FILE in self._shared.files.names(self._directory / name)
+            name for name in self._shared.files.names(self._directory) if self._is_topic(name)
         )
+
+    def _is_topic(self, name: str) -> bool:
+        try:
+            return TOPIC_FILE in self._shared.files.names(self._directory / name)
+        except FileExistsError:
+            return False  # a file that is not ours
 
     def _write_down(self, name: str, state: dict[str, int]) -> None:
         directory = self._directory / name
@@ -116,7 +125,11 @@ class Topics:
         if state is None:
             refuse([f"{directory / TOPIC_FILE} is damaged; it says how many partitions there are"])
         numbers = range(int(state["partitions"]))
-        return Topic(name, [Partition(name, n, directory / str(n), self._shared) for n in numbers])
+        try:
+            partitions = [Partition(name, n, directory / str(n), self._shared) for n in numbers]
+        except (FrameTooNewError, SegmentTooNewError) as error:
+            refuse([f"{directory}: {error}; nothing was changed"])
+        return Topic(name, partitions)
 
 
 def parse_topic(text: str, default_count: int) -> tuple[str, int]:

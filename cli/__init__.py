@@ -1,0 +1,1 @@
+"""The command `telemetry`: the only place that knows every service."""

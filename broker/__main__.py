@@ -1,0 +1,7 @@
+"""``python -m broker``: one broker, its options from the environment."""
+
+from broker.app import create_app
+from broker.options import BrokerOptions
+from common.http.server import serve
+
+serve(BrokerOptions.load({}), create_app)

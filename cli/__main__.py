@@ -1,0 +1,5 @@
+"""``python -m cli`` is the command `telemetry`."""
+
+from cli.main import main
+
+main()

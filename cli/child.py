@@ -1,0 +1,24 @@
+"""A service under a supervisor: it does not outlive who started it.
+
+``python -m cli.child SERVICE`` is ``python -m SERVICE`` with that difference.
+"""
+
+import ctypes
+import os
+import runpy
+import signal
+import sys
+
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+def follow_parent() -> None:
+    """Be asked to stop when the parent dies, however it dies."""
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    if os.getppid() == 1:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    follow_parent()
+    runpy.run_module(sys.argv[1], run_name="__main__")

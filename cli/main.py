@@ -1,0 +1,96 @@
+"""The command line."""
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from api.app import create_app as create_api
+from api.options import ApiOptions
+from broker.app import create_app as create_broker
+from broker.options import BrokerOptions
+from cli.run import RunPlan, run_once
+from cli.service_command import service_command
+from cli.up import UpPlan, run_up
+from collector.app import create_app as create_collector
+from collector.options import CollectorOptions
+from proxy.app import create_app as create_proxy
+from proxy.options import ProxyOptions
+from streamer.app import create_app as create_streamer
+from streamer.options import StreamerOptions
+from streamer.sources.generator import write_csv
+
+SERVICES: dict[str, tuple[Any, Callable[..., Any], str]] = {
+    "broker": (BrokerOptions, create_broker, "Run one broker."),
+    "proxy": (ProxyOptions, create_proxy, "Run one proxy in front of brokers."),
+    "streamer": (StreamerOptions, create_streamer, "Run one streamer: a source into the queue."),
+    "collector": (CollectorOptions, create_collector, "Run one collector: the queue into a store."),
+    "api": (ApiOptions, create_api, "Run the API over a store."),
+}
+DEFAULT_DATA_DIR = Path(".telemetry")
+GENERATOR_SEED = 1
+
+app = typer.Typer(
+    name="telemetry",
+    help="GPU telemetry: sources in, a durable queue, a store you can query.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for name, (table, create_app, text) in SERVICES.items():
+    app.command(name, help=text)(service_command(table, create_app))
+
+DataDir = Annotated[Path, typer.Option(help="Where data, secrets and logs are kept.")]
+Brokers = Annotated[int, typer.Option(min=1, max=64, help="Brokers to start.")]
+CsvFile = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, readable=True, help="DCGM CSV to feed.")
+]
+
+
+@app.command("up")
+def up(
+    csv: CsvFile = None,
+    gpus: Annotated[int, typer.Option(min=0, help="Without --csv: synthetic live GPUs.")] = 16,
+    brokers: Brokers = 2,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    api_port: Annotated[int, typer.Option(help="Port of the API.")] = 8080,
+    proxy_port: Annotated[int, typer.Option(help="Port of the queue.")] = 7080,
+) -> None:
+    """Run the whole stack on this machine, supervised, until Ctrl-C."""
+    plan = UpPlan(data_dir.resolve(), brokers, csv, 0 if csv else gpus, api_port, proxy_port)
+    raise typer.Exit(run_up(plan))
+
+
+@app.command("run")
+def run(
+    csv: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="DCGM CSV to store.")],
+    once: Annotated[bool, typer.Option("--once", help="End when every row is stored.")] = False,
+    brokers: Brokers = 2,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Bring a file into the store, prove that it is there, and print the books."""
+    if not once:
+        raise typer.BadParameter(
+            "without --once use `telemetry up --csv FILE`", param_hint="--once"
+        )
+    raise typer.Exit(run_once(RunPlan(data_dir.resolve(), brokers, csv.resolve())))
+
+
+@app.command("generate")
+def generate(
+    gpus: Annotated[int, typer.Option(min=1, help="GPUs of the fleet.")] = 8,
+    seconds: Annotated[int, typer.Option(min=1, help="Seconds, one sample a GPU each.")] = 60,
+    start: Annotated[datetime | None, typer.Option(help="First moment, UTC.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same fleet.")] = GENERATOR_SEED,
+) -> None:
+    """Write a realistic fleet as DCGM CSV to standard output."""
+    begin = (start or datetime.now(UTC).replace(microsecond=0)).replace(tzinfo=UTC)
+    write_csv(sys.stdout.buffer, gpus, seconds, begin, seed)
+
+
+def main() -> None:
+    """Entry point of the command `telemetry`."""
+    app()

@@ -1,0 +1,51 @@
+"""`telemetry run --once`: a file into the store, proven, and out."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from cli.books import Books, render
+from cli.feed import Follower, file_feed
+from cli.stack import StackPlan, open_stack
+from cli.supervisor import StackError
+
+EXIT_UNBALANCED = 1
+EXIT_FAILED = 3
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A file, and the data directory it goes into."""
+
+    data_dir: Path
+    brokers: int
+    csv: Path
+
+
+def run_once(plan: RunPlan) -> int:
+    """Run the stack until the file is stored; return the exit code, 0 only if books balance."""
+    console = Console(highlight=False)
+    try:
+        books, restarts = asyncio.run(feed_file(plan, console))
+    except StackError as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        console.print("stopped before the end; what was published is kept and goes on next time")
+        return EXIT_FAILED
+    console.print(f"{plan.csv.name} is in {plan.data_dir / 'telemetry.db'}", soft_wrap=True)
+    console.print(render(books), soft_wrap=True)
+    for name, count in restarts.items():
+        console.print(f"  {name} died and was restarted {count} times")
+    return 0 if books.balanced else EXIT_UNBALANCED
+
+
+async def feed_file(plan: RunPlan, console: Console) -> tuple[Books, dict[str, int]]:
+    """The books of the file, and who had to be restarted meanwhile."""
+    summary = plan.data_dir / "streamer-summary.json"
+    feed = file_feed(str(plan.csv), str(summary))
+    async with open_stack(StackPlan(plan.data_dir, plan.brokers, feed=feed)) as stack:
+        books = await Follower(stack, console).follow()
+        return books, stack.supervisor.restarts()

@@ -1,0 +1,52 @@
+"""A command line made from a service's options table: one flag a row."""
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+import typer
+from starlette.types import ASGIApp
+
+from common.http.server import serve
+from common.lifecycle import Lifecycle
+from common.options import ServiceOptions, env_name, flag_name
+
+Table = TypeVar("Table", bound=ServiceOptions)
+
+
+def service_command(
+    table: type[Table], create_app: Callable[[Table, Lifecycle], ASGIApp]
+) -> Callable[..., None]:
+    """Return a function that typer turns into the command of a service.
+
+    Flags win over the environment; what is not given is left to it. All flags are text here: the
+    table alone parses and refuses.
+    """
+
+    def run(**flags: str | None) -> None:
+        given = {name: value for name, value in flags.items() if value is not None}
+        serve(table.load(given), create_app)
+
+    parameters = [flag_parameter(name, field) for name, field in table.model_fields.items()]
+    annotations = {parameter.name: parameter.annotation for parameter in parameters}
+    vars(run).update(__signature__=inspect.Signature(parameters))  # what typer reads
+    run.__annotations__ = annotations
+    return run
+
+
+def flag_parameter(name: str, field: Any) -> inspect.Parameter:
+    """One row of the table as a keyword parameter with typer's annotation."""
+    secret = "SecretStr" in str(field.annotation)
+    default = "" if field.is_required() or secret else f" [default: {field.default}]"
+    note = typer.Option(
+        flag_name(name, field),
+        help=f"{field.description}{default} [env: {env_name(name, field)}]",
+        show_default=False,
+        hidden=secret,
+    )
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[str | None, note],
+    )

@@ -1,0 +1,171 @@
+"""A whole stack on this machine: which processes, with which options, in which order."""
+
+import fcntl
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from cli.secrets import Secrets, ensure_secrets
+from cli.supervisor import Child, ProcessPlan, StackError, Supervisor
+
+TOPIC = "telemetry"
+GROUP = "collectors"
+REQUEST_SECONDS = 5.0
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LOG_LEVEL", "TZ")
+
+
+@dataclass(frozen=True)
+class StackPlan:
+    """What is wanted: where, how many brokers, which ports (0 takes a free one), what feed."""
+
+    data_dir: Path
+    brokers: int
+    proxy_port: int = 0
+    api_port: int | None = None
+    feed: Mapping[str, str] | None = None
+
+    @property
+    def store_path(self) -> Path:
+        """The file of the embedded store."""
+        return self.data_dir / "telemetry.db"
+
+    @property
+    def summary_path(self) -> Path:
+        """Where the streamer leaves its summary."""
+        return self.data_dir / "streamer-summary.json"
+
+
+class Stack:
+    """The processes of a plan, and what one asks of them."""
+
+    def __init__(self, plan: StackPlan, secrets: Secrets) -> None:
+        self.plan = plan
+        self.secrets = secrets
+        self.session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS), trust_env=False
+        )
+        plans = process_plans(plan, secrets)
+        self.supervisor = Supervisor(plans, plan.data_dir / "logs", base_environment(secrets))
+        self._token = secrets.service_token.read_text(encoding="utf-8").strip()
+
+    async def close(self) -> None:
+        """Stop every process."""
+        await self.supervisor.stop()
+        await self.session.close()
+
+    async def start(self) -> None:
+        """Start everything but the streamer; each waits by itself for what it needs."""
+        names = [name for name in self.supervisor.children if name != "streamer"]
+        await self.supervisor.start(self.session, names)
+
+    def child(self, name: str) -> Child:
+        """One process of the stack."""
+        return self.supervisor.children[name]
+
+    async def stats(self, name: str) -> dict[str, Any] | None:
+        """What a process says of itself, or None while it is away."""
+        return await self._get(self.child(name).plan.url + "/stats")
+
+    async def undelivered(self) -> int | None:
+        """Messages the collectors have not acked yet, or None while that cannot be known."""
+        url = self.child("proxy").plan.url
+        topics = await self._get(f"{url}/topics")
+        groups = await self._get(f"{url}/groups?topic={TOPIC}")
+        if topics is None or groups is None or topics["missing"] or groups["missing"]:
+            return None
+        return count_undelivered(topics["topics"], groups["groups"])
+
+    async def _get(self, url: str) -> dict[str, Any] | None:
+        headers = {"Authorization": f"Bearer {self._token}"}
+        try:
+            async with self.session.get(url, headers=headers) as answer:
+                body = await answer.read()
+                return msgspec.json.decode(body) if answer.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, msgspec.DecodeError):
+            return None
+
+
+def count_undelivered(topics: list[dict[str, Any]], groups: list[dict[str, Any]]) -> int:
+    """Messages of every partition less what the group has acked in it."""
+    lag = {(row["broker"], row["partition"]): row["lag"] for row in groups if row["group"] == GROUP}
+    return sum(
+        lag.get((part["broker"], part["partition"]), part["next_offset"])
+        for topic in topics
+        if topic["topic"] == TOPIC
+        for part in topic["partitions"]
+    )
+
+
+@asynccontextmanager
+async def open_stack(plan: StackPlan) -> AsyncIterator[Stack]:
+    """Take the data directory, start the stack, and stop it whatever happens."""
+    plan.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = lock_data_dir(plan.data_dir)
+    try:
+        stack = Stack(plan, ensure_secrets(plan.data_dir / "secrets"))
+        try:
+            await stack.start()
+            yield stack
+        finally:
+            await stack.close()
+    finally:
+        os.close(lock)
+
+
+def lock_data_dir(directory: Path) -> int:
+    """Keep a second stack off the same data."""
+    lock = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise StackError(f"another stack is running on {directory}") from None
+    return lock
+
+
+def process_plans(plan: StackPlan, secrets: Secrets) -> list[ProcessPlan]:
+    """Every process, in the order of starting."""
+    brokers = [broker_plan(plan, f"broker-{index}") for index in range(plan.brokers)]
+    listed = ",".join(f"{broker.name}={broker.url}" for broker in brokers)
+    proxy = ProcessPlan("proxy", "proxy", {"BROKERS": listed}, plan.proxy_port or free_port())
+    queue = {"MSG_QUEUE_ADDR": proxy.url, "MSG_QUEUE_TOPIC": TOPIC}
+    store = {"STORE": "sqlite", "SQLITE_PATH": str(plan.store_path)}
+    plans = [*brokers, proxy, collector_plan(plan, {**queue, **store})]
+    if plan.api_port is not None:
+        keys = {"API_KEYS_FILE": str(secrets.api_keys)}
+        plans.append(ProcessPlan("api", "api", {**store, **keys}, plan.api_port or free_port()))
+    if plan.feed is not None:
+        plans.append(ProcessPlan("streamer", "streamer", {**queue, **plan.feed}, free_port()))
+    return plans
+
+
+def broker_plan(plan: StackPlan, name: str) -> ProcessPlan:
+    """One broker on a directory of its own."""
+    environment = {"BROKER_NAME": name, "DATA_DIR": str(plan.data_dir / name)}
+    return ProcessPlan(name, "broker", environment, free_port())
+
+
+def collector_plan(plan: StackPlan, environment: Mapping[str, str]) -> ProcessPlan:
+    """The collector with its spool."""
+    own = {"DATA_DIR": str(plan.data_dir / "collector"), "CONSUMER_GROUP": GROUP}
+    return ProcessPlan("collector", "collector", {**environment, **own}, free_port())
+
+
+def base_environment(secrets: Secrets) -> dict[str, str]:
+    """What every process gets: little of ours, and where the token is."""
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {**passed_on, "SERVICE_TOKEN_FILE": str(secrets.service_token)}
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,122 @@
+"""`telemetry up`: the whole stack on this machine until Ctrl-C."""
+
+import asyncio
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from cli.books import render
+from cli.feed import Follower, file_feed
+from cli.stack import Stack, StackPlan, open_stack
+from cli.supervisor import StackError
+
+EXIT_FAILED = 3
+DRAIN_LOOKS = 25
+DRAIN_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class UpPlan:
+    """What to run, and what to feed it: a file, or a synthetic live fleet."""
+
+    data_dir: Path
+    brokers: int
+    csv: Path | None
+    gpus: int
+    api_port: int
+    proxy_port: int
+
+    def stack(self) -> StackPlan:
+        """The processes of this plan."""
+        plan = StackPlan(self.data_dir, self.brokers, self.proxy_port, self.api_port)
+        feed = None
+        if self.csv is not None:
+            feed = file_feed(str(self.csv.resolve()), str(plan.summary_path))
+        elif self.gpus:
+            feed = {"GENERATE_GPUS": str(self.gpus)}
+        return StackPlan(self.data_dir, self.brokers, self.proxy_port, self.api_port, feed)
+
+
+def run_up(plan: UpPlan) -> int:
+    """Run until a signal; return the exit code."""
+    console = Console(highlight=False)
+    try:
+        asyncio.run(Up(plan, console).run())
+    except StackError as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        return EXIT_FAILED
+    return 0
+
+
+class Up:
+    """One run of the whole stack, as its user sees it."""
+
+    def __init__(self, plan: UpPlan, console: Console) -> None:
+        self._plan = plan
+        self._console = console
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Start, feed, serve, drain, stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+        async with open_stack(self._plan.stack()) as stack:
+            self._say_where(stack)
+            feeding = asyncio.create_task(self._feed(stack))
+            stopping = asyncio.create_task(self._stop.wait())
+            await asyncio.wait({feeding, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if feeding.done():
+                feeding.result()
+                await stopping
+            feeding.cancel()
+            self._console.print("stopping: the queue is drained, then everything ends")
+            await self._drain(stack)
+
+    def _say_where(self, stack: Stack) -> None:
+        api, proxy = stack.child("api").plan.url, stack.child("proxy").plan.url
+        self._say(f"API      {api}   docs {api}/docs")
+        self._say(f"queue    {proxy}   token in {stack.secrets.service_token}")
+        self._say(f"data     {stack.plan.data_dir}   logs in {stack.plan.data_dir / 'logs'}")
+        if stack.secrets.new_api_key is not None:
+            self._say(f"API key  {stack.secrets.new_api_key}   shown this once")
+        self._say(f"API key  is kept in {stack.secrets.api_key}")
+
+    async def _feed(self, stack: Stack) -> None:
+        if self._plan.csv is not None:
+            books = await Follower(stack, self._console).follow()
+            self._say(f"{self._plan.csv.name} is stored:")
+            self._say(render(books))
+            self._say_query(stack, next(iter(books.sent.manifest), None))
+        elif self._plan.gpus:
+            await stack.child("streamer").start()
+            self._say(f"feeding {self._plan.gpus} synthetic GPUs, one sample a second each")
+            self._say_query(stack, None)
+        self._say("Ctrl-C stops the stack")
+
+    def _say_query(self, stack: Stack, gpu_id: str | None) -> None:
+        path = f"/api/v1/gpus/{gpu_id}/telemetry?limit=5" if gpu_id else "/api/v1/gpus?limit=5"
+        url = stack.child("api").plan.url + path
+        self._say("ask for it:")
+        self._say(f'  curl -H "X-API-Key: $(cat {stack.secrets.api_key})" "{url}"')
+
+    async def _drain(self, stack: Stack) -> None:
+        """Stop the feed, then give the collector a moment to store what is on its way."""
+        if stack.plan.feed is not None:
+            await stack.child("streamer").stop()
+        for _ in range(DRAIN_LOOKS):
+            if await drained(stack):
+                return
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+        self._say("some messages are still on disk; they are stored at the next start")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True, markup=False)
+
+
+async def drained(stack: Stack) -> bool:
+    """Whether everything published is stored."""
+    stats = await stack.stats("collector")
+    return await stack.undelivered() == 0 and stats is not None and not stats["spool_messages"]

@@ -1,0 +1,7 @@
+"""``python -m proxy``: one proxy, its options from the environment."""
+
+from common.http.server import serve
+from proxy.app import create_app
+from proxy.options import ProxyOptions
+
+serve(ProxyOptions.load({}), create_app)
