@@ -1,7 +1,7 @@
 """From the queue into the spool, and only then the ack.
 
 Two stages run at once: one receives and validates, the other spools everything that has come
-meanwhile with one fsync and acks it with one request.
+meanwhile with one fsync and hands the receipts to the acker.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple
 
+from collector.acker import Acker
 from collector.rejects import Rejects
 from collector.spool import Entry, Spool
 from collector.validate import Reject, examine
@@ -40,6 +41,7 @@ class Intake:
     def __init__(
         self,
         consumer: Consumer,
+        acker: Acker,
         spool: Spool,
         rejects: Rejects,
         disk: Executor,
@@ -47,11 +49,11 @@ class Intake:
         spool_bytes: int,
     ) -> None:
         self.messages = 0
-        self.refused_acks = 0
         self.spooled = asyncio.Event()
         self.room = asyncio.Event()
         self.room.set()
         self._consumer = consumer
+        self._acker = acker
         self._spool = spool
         self._rejects = rejects
         self._disk = disk
@@ -72,7 +74,7 @@ class Intake:
             while not self._examined.empty():
                 batch.append(self._examined.get_nowait())
             await self._keep(batch)
-            await self._ack([examined.receipt for examined in batch])
+            self._acker.add([examined.receipt for examined in batch])
             self.messages += sum(examined.messages for examined in batch)
 
     def check_room(self) -> None:
@@ -109,15 +111,6 @@ class Intake:
         if entries:
             self._spool.keep(await run_in(self._disk, self._spool.append, entries, now_ms))
             self.spooled.set()
-
-    async def _ack(self, receipts: list[str]) -> None:
-        """Ack once; what is not acked comes again and is stored again, which changes nothing."""
-        try:
-            settled = await self._consumer.ack(receipts)
-        except TelemetryError as error:
-            log.warning("ack failed", code=error.code, reason=error.message)
-            return
-        self.refused_acks += len(settled.refused)
 
 
 def examine_delivery(delivery: Delivery) -> Examined:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from collector.acker import Acker
 from collector.intake import Intake
 from collector.options import CollectorOptions
 from collector.rejects import Rejects
@@ -19,7 +20,7 @@ SPOOL_DIRECTORY = "spool"
 
 
 class Pipeline:
-    """Consumer, spool and store, joined by the intake and the writer.
+    """Consumer, spool and store, joined by the intake, the acker and the writer.
 
     The spool's files belong to one thread and the store to another: a slow store never keeps a
     message from being spooled.
@@ -40,8 +41,15 @@ class Pipeline:
             DiskFiles(),
         )
         self._rejects = Rejects(options.data_dir, options.rejected_bytes)
+        self._acker = Acker(consumer, clock)
         self._intake = Intake(
-            consumer, self._spool, self._rejects, self._disk, clock, options.spool_bytes
+            consumer,
+            self._acker,
+            self._spool,
+            self._rejects,
+            self._disk,
+            clock,
+            options.spool_bytes,
         )
         self._writer = Writer(
             self._spool,
@@ -58,6 +66,7 @@ class Pipeline:
         """Set the stages to work."""
         lifecycle.spawn("receive", self._intake.receive())
         lifecycle.spawn("spool", self._intake.spool())
+        lifecycle.spawn("ack", self._acker.run())
         lifecycle.spawn("write", self._writer.run())
 
     async def close(self) -> None:
@@ -74,7 +83,7 @@ class Pipeline:
             "instance": self._options.instance_id,
             "messages_processed": self._intake.messages,
             "messages_errors": dict(self._rejects.counts),
-            "acks_refused": self._intake.refused_acks,
+            "acks_refused": self._acker.refused,
             "telemetry_stored": self._writer.points,
             "telemetry_new": self._writer.new_points,
             "store_failures": self._writer.failures,

@@ -139,3 +139,8 @@ def all_errors() -> list[type[TelemetryError]]:
     return sorted(
         [TelemetryError, *TelemetryError.__subclasses__()], key=lambda e: (e.status, e.code)
     )
+
+
+def may_be_repeated(code: str) -> bool:
+    """Whether what was refused with this code may succeed later, as it is."""
+    return any(kind.code == code and kind.retry_after_seconds for kind in all_errors())

@@ -95,11 +95,13 @@ class Upstream:
         )
         try:
             async with asyncio.timeout(self._options.connect_seconds):
-                return await self.session.get(
+                answer = await self.session.get(
                     member.url + target, headers=headers, timeout=timeout, allow_redirects=False
                 )
         except _NETWORK as error:
             raise BrokerUnreachable(f"{member.name} does not answer: {error!r}") from error
+        member.breaker.succeeded()
+        return answer
 
     async def close(self) -> None:
         """Let go of every connection."""
