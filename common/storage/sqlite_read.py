@@ -180,11 +180,14 @@ class Page:
         return self._points[: self._query.limit + 1]
 
     def _take(self, ts: int, row: Row) -> None:
+        schema = self._reader.schemas[row[0]]
+        found = [Point(ts, *pair) for pair in zip(schema.names, schema.unpack(row[1]), strict=True)]
+        if self._wanted:
+            found = [point for point in found if point.metric in self._wanted]
         after = self._query.after
-        left_out = after.metric if after is not None and after.timestamp == ts else ""
-        for name, value in self._reader.schemas.unpack(row).items():
-            if name > left_out and (not self._wanted or name in self._wanted):
-                self._points.append(Point(ts, name, value))
+        if after is not None and after.timestamp == ts:
+            found = [point for point in found if point.metric > after.metric]
+        self._points += found
 
     def _rows_likely(self) -> int:
         """Rows that hold the page if each is as wide as the widest, and the ends are cut."""

@@ -1,0 +1,112 @@
+"""The API as an ASGI app: who may ask, what can be asked, and the store behind it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Scope
+
+from api import docs, gpus, hosts, stats, telemetry
+from api.asking import Asking
+from api.options import ApiOptions
+from api.parameters import refuse_parameters
+from common.http.edge import OPEN_PATHS, Edge, reraise
+from common.http.service import lifespan, standard_routes
+from common.keys import KeyRing, KeysUnusable, require
+from common.lifecycle import Lifecycle
+from common.metrics import HttpMetrics
+from common.options import refuse
+from common.storage.factory import open_store
+
+VERSION = "1"
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+ROUTERS = (gpus.router, telemetry.router, hosts.router, stats.router)
+
+
+class ApiService:
+    """The process behind the API: its keys, and its way to the store."""
+
+    name = "api"
+
+    def __init__(self, options: ApiOptions, lifecycle: Lifecycle) -> None:
+        self.lifecycle = lifecycle
+        self.registry = CollectorRegistry()
+        self.keys = open_keys(options)
+        self.asking = Asking(
+            open_store(options.store, sqlite_path=options.sqlite_path, writable=False),
+            threads=options.store_threads,
+            waiting=options.store_waiting,
+            timeout_seconds=options.store_timeout_seconds,
+            max_limit=options.max_limit,
+        )
+        self._store = options.store
+
+    async def start(self) -> None:
+        """Nothing to open: the first question opens the store, and the API outlives its absence."""
+
+    async def stop(self) -> None:
+        self.asking.close()
+
+    def stats(self) -> Mapping[str, Any]:
+        return {"service": self.name, "store": self._store, "keys": len(self.keys)}
+
+    def authenticate(self, scope: Scope) -> None:
+        """Let in who shows a key that reaches as far as the method does."""
+        key = self.keys.authenticate(scope)
+        require(key, "read" if scope["method"] in READING else "write")
+        scope["api_key"] = key
+
+    async def ready(self, request: Request) -> Response:
+        """``GET /ready``: fit for work only if the store answers now."""
+        reasons = self.lifecycle.not_ready_reasons()
+        problem = await self.asking.problem()
+        if problem is not None:
+            reasons = [*reasons, f"store: {problem}"]
+        body = {"ready": not reasons, "reasons": reasons}
+        return JSONResponse(body, status_code=503 if reasons else 200)
+
+    def routes(self) -> list[BaseRoute]:
+        """The routes every service has, with readiness of the API's own, and the docs."""
+        own = Route("/ready", self.ready)
+        standard = [own if getattr(r, "path", "") == own.path else r for r in standard_routes(self)]
+        return [*standard, *docs.docs_routes()]
+
+
+def open_keys(options: ApiOptions) -> KeyRing:
+    """Read the keys; without one the process says so and leaves with the code for bad options."""
+    try:
+        return KeyRing(options.api_keys_file)
+    except KeysUnusable as error:
+        refuse([f"API_KEYS_FILE: {error}; the API does not start without a key"])
+
+
+def create_app(options: ApiOptions, lifecycle: Lifecycle) -> FastAPI:
+    """The API. Leaves the process with exit code 2 when no key is configured."""
+    service = ApiService(options, lifecycle)
+    edge = Middleware(
+        Edge,
+        authenticate=service.authenticate,
+        metrics=HttpMetrics(service.registry),
+        open_paths=OPEN_PATHS | docs.OPEN_PATHS,
+    )
+    app = FastAPI(
+        version=VERSION,
+        openapi_url=None,  # served by api.docs, with shapes and security that FastAPI cannot see
+        routes=service.routes(),
+        middleware=[edge],
+        exception_handlers={HTTPException: reraise, RequestValidationError: refuse_parameters},
+        lifespan=lifespan(service),
+        redirect_slashes=False,
+    )
+    app.state.asking = service.asking
+    app.state.docs_page = docs.make_page()
+    for router in ROUTERS:
+        app.include_router(router)
+    return app

@@ -1,0 +1,59 @@
+"""The description is whole and true, and its page needs no internet."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from tests.api.conftest import Api
+from tests.api.test_access import closed_paths
+
+
+async def description(api: Api) -> Any:
+    _, body, _ = await api.get("/openapi.json", headers={})
+    return body
+
+
+async def test_every_closed_route_is_described_with_its_errors(api: Api) -> None:
+    described = await description(api)
+    operations = [o for path in described["paths"].values() for o in path.values()]
+    assert len(operations) == len(closed_paths(api.app))
+    for operation in operations:
+        assert {"200", "400", "401", "403", "422", "429", "503"} <= set(operation["responses"])
+        assert operation["description"]
+        assert operation["tags"]
+    assert described["security"] == [{"ApiKey": []}, {"Bearer": []}]
+
+
+async def test_every_reference_leads_somewhere(api: Api) -> None:
+    described = await description(api)
+    text = msgspec.json.encode(described).decode()
+    references = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
+    assert references <= set(described["components"]["schemas"])
+    assert "HTTPValidationError" not in text
+
+
+async def test_answers_have_the_described_fields(api: Api) -> None:
+    described = await description(api)
+    schemas = described["components"]["schemas"]
+    for path, operation in described["paths"].items():
+        filled = path.replace("{gpu_id}", "GPU-00").replace("{host}", "host-0")
+        shape = operation["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        name = shape["$ref"].rsplit("/", 1)[1]
+        assert set(await api.ok(filled)) == set(schemas[name]["properties"]), path
+
+
+async def test_the_page_loads_nothing_from_elsewhere(api: Api) -> None:
+    for path in ("/docs", "/swagger/"):
+        status, page, answer = await api.get(path, headers={})
+        assert status == 200
+        assert answer.content_type == "text/html"
+        assert len(page) > 1_000_000
+        assert not re.search(r"<(script|img|iframe)[^>]*\ssrc\s*=\s*[\"']?\s*(https?:)?//", page)
+        assert not re.search(r"<link[^>]*\shref\s*=\s*[\"']?\s*(https?:)?//", page)
+        assert not re.search(r"@import|url\(\s*[\"']?(https?:)?//", page.split("</style>")[0])
+        assert "url: '/openapi.json'" in page
+        assert "validatorUrl: null" in page
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "http" not in policy
