@@ -4,4 +4,5 @@ from broker.app import create_app
 from broker.options import BrokerOptions
 from common.http.server import serve
 
-serve(BrokerOptions.load({}), create_app)
+if __name__ == "__main__":
+    serve(BrokerOptions.load({}), create_app)

@@ -47,5 +47,6 @@ async def feed_file(plan: RunPlan, console: Console) -> tuple[Books, dict[str, i
     summary = plan.data_dir / "streamer-summary.json"
     feed = file_feed(str(plan.csv), str(summary))
     async with open_stack(StackPlan(plan.data_dir, plan.brokers, feed=feed)) as stack:
+        await stack.start()
         books = await Follower(stack, console).follow()
         return books, stack.supervisor.restarts()

@@ -105,13 +105,12 @@ def count_undelivered(topics: list[dict[str, Any]], groups: list[dict[str, Any]]
 
 @asynccontextmanager
 async def open_stack(plan: StackPlan) -> AsyncIterator[Stack]:
-    """Take the data directory, start the stack, and stop it whatever happens."""
+    """Take the data directory for a stack, and stop its processes whatever happens."""
     plan.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = lock_data_dir(plan.data_dir)
     try:
         stack = Stack(plan, ensure_secrets(plan.data_dir / "secrets"))
         try:
-            await stack.start()
             yield stack
         finally:
             await stack.close()

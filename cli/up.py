@@ -64,16 +64,21 @@ class Up:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
         async with open_stack(self._plan.stack()) as stack:
-            self._say_where(stack)
-            feeding = asyncio.create_task(self._feed(stack))
+            serving = asyncio.create_task(self._serve(stack))
             stopping = asyncio.create_task(self._stop.wait())
-            await asyncio.wait({feeding, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if feeding.done():
-                feeding.result()
-                await stopping
-            feeding.cancel()
-            self._console.print("stopping: the queue is drained, then everything ends")
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                serving.result()
+            serving.cancel()
+            self._say("stopping: what is under way is stored, then everything ends")
             await self._drain(stack)
+
+    async def _serve(self, stack: Stack) -> None:
+        await stack.start()
+        self._say_where(stack)
+        await self._feed(stack)
+        self._say("Ctrl-C stops the stack")
+        await self._stop.wait()
 
     def _say_where(self, stack: Stack) -> None:
         api, proxy = stack.child("api").plan.url, stack.child("proxy").plan.url
@@ -94,7 +99,6 @@ class Up:
             await stack.child("streamer").start()
             self._say(f"feeding {self._plan.gpus} synthetic GPUs, one sample a second each")
             self._say_query(stack, None)
-        self._say("Ctrl-C stops the stack")
 
     def _say_query(self, stack: Stack, gpu_id: str | None) -> None:
         path = f"/api/v1/gpus/{gpu_id}/telemetry?limit=5" if gpu_id else "/api/v1/gpus?limit=5"

@@ -4,4 +4,5 @@ from collector.app import create_app
 from collector.options import CollectorOptions
 from common.http.server import serve
 
-serve(CollectorOptions.load({}), create_app)
+if __name__ == "__main__":
+    serve(CollectorOptions.load({}), create_app)

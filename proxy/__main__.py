@@ -4,4 +4,5 @@ from common.http.server import serve
 from proxy.app import create_app
 from proxy.options import ProxyOptions
 
-serve(ProxyOptions.load({}), create_app)
+if __name__ == "__main__":
+    serve(ProxyOptions.load({}), create_app)
