@@ -15,6 +15,8 @@ from common.threads import run_in
 
 log = logs.get("collector.writer")
 
+MOST_BATCHES = 10
+
 
 class Writer:
     """Owns the way from the spool to the store, and how far it has come."""
@@ -53,19 +55,24 @@ class Writer:
             self._intake.check_room()
 
     async def _gather(self) -> tuple[list[Sample], int]:
-        """Collect samples until a write is full or its first sample has waited long enough."""
+        """Collect samples until a write is full or its first sample has waited long enough.
+
+        What waits already is taken along, up to ten times a full write: the more there is to do,
+        the less each point costs.
+        """
         await self._wait_for_spooled()
         samples: list[Sample] = []
         points = 0
         deadline = self._clock.monotonic() + self._flush_seconds
-        while points < self._batch_points:
-            for item in await self._next():
+        while points < self._batch_points * MOST_BATCHES:
+            items = await self._next()
+            for item in items:
                 samples += item.samples
                 points += item.points
-            left = deadline - self._clock.monotonic()
-            if self._spool.read_offset < self._spool.end or points >= self._batch_points:
+            if items:
                 continue
-            if left <= 0 or not await self._wait_for_spooled(left):
+            left = deadline - self._clock.monotonic()
+            if points >= self._batch_points or left <= 0 or not await self._wait_for_spooled(left):
                 break
         return samples, self._spool.read_offset
 

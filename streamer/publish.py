@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from common.clock import Clock
 from common.models import Sample
+from common.wire import partition_for
 from streamer.lane import Lane, Outlet
 from streamer.retry import Retry
-from streamer.routing import partition_of
 
 LINGER_STEPS = 4  # how often a linger is looked after within its length
 
@@ -42,7 +42,7 @@ class Publisher:
         """Gather samples, in order, and flush each batch that is full."""
         lanes = self.lanes
         for sample in samples:
-            lane = lanes[partition_of(sample.gpu.id, len(lanes))]
+            lane = lanes[partition_for(sample.gpu.id, len(lanes))]
             if lane.gather(sample):
                 await lane.flush()
 

@@ -7,10 +7,7 @@ from typing import TypeVar
 from common import logs
 from common.clock import Clock
 from common.errors import TelemetryError
-
-FIRST_WAIT_SECONDS = 0.1
-LONGEST_WAIT_SECONDS = 5.0
-MAX_DOUBLINGS = 16
+from common.retry import Backoff
 
 log = logs.get("streamer.publish")
 
@@ -31,7 +28,7 @@ class Retry:
 
     async def call(self, name: str, act: Callable[[], Awaitable[Answer]]) -> Answer:
         """Return what ``act`` returns; raises a TelemetryError that may not be repeated."""
-        attempt = 0
+        backoff = Backoff(self._clock, rng=self._rng)
         while True:
             try:
                 answer = await act()
@@ -39,12 +36,10 @@ class Retry:
                 if error.retry_after_seconds is None:
                     raise
                 self._note(name, error)
-                await self._clock.sleep(self._wait_seconds(attempt, error.retry_after_seconds))
-                attempt += 1
+                await backoff.wait(error.retry_after_seconds)
             else:
-                if attempt:
-                    del self._problems[name]
-                    log.info("queue takes again", what=name, attempts=attempt + 1)
+                if self._problems.pop(name, None) is not None:
+                    log.info("queue takes again", what=name)
                 return answer
 
     def _note(self, name: str, error: TelemetryError) -> None:
@@ -52,7 +47,3 @@ class Retry:
         if name not in self._problems:
             log.warning("queue does not take", what=name, code=error.code, reason=error.message)
         self._problems[name] = f"{error.code}: {error.message}"
-
-    def _wait_seconds(self, attempt: int, least_seconds: float) -> float:
-        longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(attempt, MAX_DOUBLINGS))
-        return max(least_seconds, self._rng.uniform(0.0, longest))

@@ -9,10 +9,11 @@ import pytest
 
 from common.errors import InvalidRequest
 from common.queue.base import Producer
+from common.retry import LAST_SECONDS
+from common.wire import partition_for
 from streamer.lane import MAX_BATCHES_PER_SEND, Outlet
 from streamer.publish import Publisher
-from streamer.retry import LONGEST_WAIT_SECONDS, Retry
-from streamer.routing import partition_of
+from streamer.retry import Retry
 from tests.streamer.fakes import Blocked, FakeClock, Flaky, Recorder, sample, settle
 
 
@@ -55,7 +56,7 @@ async def test_a_gpu_keeps_its_partition_and_its_order() -> None:
         own = [s.timestamp for s in queue.samples if s.gpu.uuid == gpu]
         assert own == sorted(own)
         assert len(own) == 5
-    assert {partition_of(s.gpu.id, 3) for s in queue.samples} == {n for n, _, _ in queue.sends}
+    assert {partition_for(s.gpu.id, 3) for s in queue.samples} == {n for n, _, _ in queue.sends}
 
 
 async def test_batches_hold_batch_size_samples_and_the_rest_comes_with_a_flush() -> None:
@@ -116,7 +117,7 @@ async def test_a_queue_that_is_away_is_asked_again_with_the_same_key_until_it_ta
     assert len(queue.samples) == 2
     assert len(queue.keys) == 31
     assert len(set(queue.keys)) == 1
-    assert all(2.0 <= wait <= LONGEST_WAIT_SECONDS for wait in clock.slept)
+    assert all(2.0 <= wait <= LAST_SECONDS for wait in clock.slept)
     assert len(set(clock.slept)) > 1
     assert problems == {}
 
@@ -145,9 +146,9 @@ async def test_a_partial_batch_waits_no_longer_than_the_linger() -> None:
 
 @pytest.mark.parametrize("partitions", [1, 7])
 def test_routing_is_stable_and_within_bounds(partitions: int) -> None:
-    route: Callable[[str], int] = lambda gpu: partition_of(gpu, partitions)  # noqa: E731
+    route: Callable[[str], int] = lambda gpu: partition_for(gpu, partitions)  # noqa: E731
     assert all(0 <= route(f"GPU-{n}") < partitions for n in range(50))
 
 
 def test_routing_is_the_documented_hash() -> None:
-    assert partition_of("GPU-a", 1 << 64) == 11_373_988_132_110_893_777
+    assert partition_for("GPU-a", 1 << 64) == 11_373_988_132_110_893_777
