@@ -12,13 +12,15 @@ The law of the frame, version 1. All numbers little-endian::
     12      4  count       messages in the frame, 1 or more
     16      8  offset      of the first message; the next frame starts at offset + count
     24      8  created at  milliseconds since 1970 UTC
-    32      4  crc32c      of bytes 0 to 31, then meta, then body (Castagnoli, RFC 3720)
+    32      4  crc32c      of the segment's salt, bytes 0 to 31, meta, body (Castagnoli, RFC 3720)
     36         meta        MessagePack map; empty when there is nothing to say
                body
 
 A frame is one produce: it is written, synced, kept and sent as one thing. What does not parse or
-whose checksum differs is never served. To change the layout: raise the version, keep reading the
-old one, add a golden file of the old one to the tests.
+whose checksum differs is never served. The salt is random and known to its segment alone: bytes
+that look like a frame inside a payload, or came from another segment, are not taken for one. To
+change the layout: raise the version, keep the first 36 bytes where they are, keep reading the old
+one, add a golden file of the old one to the tests.
 """
 
 import struct
@@ -75,8 +77,11 @@ class Record:
         return self._payloads
 
 
-def encode(record: Record) -> tuple[bytes, bytes, bytes]:
-    """Return header, meta and body, ready to be written without a copy of the body."""
+def encode(record: Record, salt: int) -> tuple[bytes, bytes, bytes]:
+    """Return header, meta and body, ready to be written without a copy of the body.
+
+    ``salt`` is the checksum of the segment's salt, which the frame's own goes on from.
+    """
     head = _HEAD.pack(
         MAGIC,
         VERSION,
@@ -87,63 +92,69 @@ def encode(record: Record) -> tuple[bytes, bytes, bytes]:
         record.offset,
         record.created_at,
     )
-    return head + _CRC.pack(checksum(head, record.meta, record.body)), record.meta, record.body
+    crc = checksum(salt, head, record.meta, record.body)
+    return head + _CRC.pack(crc), record.meta, record.body
 
 
-def checksum(head: bytes, meta: bytes, body: bytes) -> int:
+def checksum(salt: int, head: bytes, meta: bytes, body: bytes) -> int:
     """CRC32C of a frame without its checksum field."""
-    crc = google_crc32c.value(head + meta)
+    crc = google_crc32c.extend(salt, head + meta)
     return int(google_crc32c.extend(crc, body))
 
 
 def frame_length(buffer: bytes, position: int) -> int:
     """Return the whole length of the frame that starts at ``position``, from its header alone.
 
-    Raises FrameError when no header starts there, FrameTooNewError when it is a later one.
+    Raises FrameError when no header starts there.
     """
     if len(buffer) - position < HEADER_BYTES:
         raise FrameError("the header is cut short")
-    magic, version, _, meta_length, length, count, _, _ = _HEAD.unpack_from(buffer, position)
+    magic, _, _, meta_length, length, count, _, _ = _HEAD.unpack_from(buffer, position)
     if magic != MAGIC:
         raise FrameError("no frame starts here")
-    if version > VERSION:
-        raise FrameTooNewError(f"frame version {version}, this software knows {VERSION}")
     if not count or meta_length > length or length > MAX_LENGTH:
         raise FrameError("the header makes no sense")
     return HEADER_BYTES + int(length)
 
 
-def decode(buffer: bytes, position: int) -> Record:
-    """Return the record whose frame starts at ``position``, its checksum proven."""
+def decode(buffer: bytes, position: int, salt: int) -> Record:
+    """Return the record whose frame starts at ``position``, its checksum proven.
+
+    Raises FrameError for what is no good frame, FrameTooNewError for a good one of a later version.
+    """
     end = position + frame_length(buffer, position)
     if end > len(buffer):
         raise FrameError("the frame is cut short")
-    _, _, flags, meta_length, _, count, offset, created_at = _HEAD.unpack_from(buffer, position)
+    _, version, flags, meta_length, _, count, offset, created_at = _HEAD.unpack_from(
+        buffer, position
+    )
     body_at = position + HEADER_BYTES
     meta = bytes(buffer[body_at : body_at + meta_length])
     body = bytes(buffer[body_at + meta_length : end])
     head = bytes(buffer[position : position + _HEAD.size])
-    if checksum(head, meta, body) != _CRC.unpack_from(buffer, position + _HEAD.size)[0]:
+    if checksum(salt, head, meta, body) != _CRC.unpack_from(buffer, position + _HEAD.size)[0]:
         raise FrameError("the checksum differs")
+    if version > VERSION:
+        raise FrameTooNewError(f"frame version {version}, this software knows {VERSION}")
     return Record(offset, count, created_at, flags, meta, body)
 
 
-def decode_all(buffer: bytes, position: int) -> Iterator[tuple[int, Record]]:
+def decode_all(buffer: bytes, position: int, salt: int) -> Iterator[tuple[int, Record]]:
     """Yield (position, record) for each whole good frame, up to the first that is not."""
     while position < len(buffer):
         try:
-            record = decode(buffer, position)
+            record = decode(buffer, position, salt)
         except FrameError:
             return
         yield position, record
         position += record.size
 
 
-def find(buffer: bytes, position: int, least_offset: int) -> int | None:
+def find(buffer: bytes, position: int, salt: int, least_offset: int) -> int | None:
     """Return where the next good frame with an offset of at least ``least_offset`` starts."""
     while (position := buffer.find(MAGIC, position)) >= 0:
         try:
-            if decode(buffer, position).offset >= least_offset:
+            if decode(buffer, position, salt).offset >= least_offset:
                 return position
         except FrameError:
             pass

@@ -5,12 +5,12 @@ disk: services make them in threads of their own.
 """
 
 import errno
+import itertools
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 from common import logs
-from common.errors import DiskFull, PartitionReadOnly
+from common.errors import DiskFull, PartitionReadOnly, TelemetryError, Unavailable
 from common.journal import frame, segment
 from common.journal.files import AppendFile, Files
 from common.journal.frame import Record
@@ -20,6 +20,7 @@ log = logs.get("journal")
 
 QUARANTINE_SUFFIX = ".bad"
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class Journal:
@@ -59,9 +60,9 @@ class Journal:
     def append(self, records: Sequence[Record], sync: bool) -> None:
         """Write records whose offsets follow on ``next_offset``; with ``sync``, to the platter.
 
-        Either all are kept or none: DiskFull leaves the journal as it was. After a failed sync,
-        or a write that cannot be undone, nobody knows what the disk holds, and every append
-        raises PartitionReadOnly until the journal is opened anew.
+        Either all are kept or none: DiskFull and Unavailable leave the journal as it was. After a
+        failed sync, or a write that cannot be undone, nobody knows what the disk holds, and every
+        append raises PartitionReadOnly until the journal is opened anew.
         """
         if self.read_only:
             raise PartitionReadOnly(self.read_only)
@@ -93,34 +94,39 @@ class Journal:
         count = 0
         while len(self._segments) > 1 and self._segments[0].end <= before:
             self._files.remove(self._segments[0].path)
-            del self._segments[0]
+            self._segments = self._segments[1:]  # a reader may be walking the old list
             count += 1
         return count
 
     def close(self) -> None:
-        """Sync and close; a journal closed so needs no repair."""
+        """Sync and close; a journal closed so needs no repair. Raises PartitionReadOnly."""
         if self._file is None:
             return
-        if not self.read_only:
-            self._file.sync()
-        self._file.close()
-        self._file = None
+        try:
+            if not self.read_only:
+                self._sync(self._file)
+        finally:
+            self._file.close()
+            self._file = None
 
     def _write(
         self, file: AppendFile, last: Segment, records: Sequence[Record], sync: bool
     ) -> None:
-        buffers = [part for record in records for part in frame.encode(record) if part]
+        buffers = [part for record in records for part in frame.encode(record, last.salt) if part]
         try:
             file.write(buffers)
         except OSError as error:
             self._undo(file, last.size)
             raise self._refusal(error) from error
         if sync:
-            try:
-                file.sync()
-            except OSError as error:
-                self.read_only = f"fsync failed: {error.strerror}"
-                raise PartitionReadOnly(self.read_only) from error
+            self._sync(file)
+
+    def _sync(self, file: AppendFile) -> None:
+        try:
+            file.sync()
+        except OSError as error:
+            self.read_only = f"fsync failed: {error.strerror}"
+            raise PartitionReadOnly(self.read_only) from error
 
     def _undo(self, file: AppendFile, size: int) -> None:
         try:
@@ -128,9 +134,11 @@ class Journal:
         except OSError as error:
             self.read_only = f"a broken write could not be undone: {error.strerror}"
 
-    def _refusal(self, error: OSError) -> DiskFull | PartitionReadOnly:
+    def _refusal(self, error: OSError) -> TelemetryError:
         if error.errno in _NO_SPACE and not self.read_only:
             return DiskFull(f"the disk takes no more: {error.strerror}")
+        if error.errno in _NO_DESCRIPTOR and not self.read_only:
+            return Unavailable(f"no log file can be opened: {error.strerror}")
         self.read_only = self.read_only or f"writing failed: {error.strerror}"
         return PartitionReadOnly(self.read_only)
 
@@ -143,15 +151,16 @@ class Journal:
         return self._roll()
 
     def _roll(self) -> tuple[AppendFile, Segment]:
+        if self._file is not None:
+            self._sync(self._file)
         base = self.next_offset
         path = segment.path_of(self.directory, base)
+        header = segment.new_header(base, self.owner)
         file = self._files.append_to(path)
         try:
-            file.write([segment.encode_header(base, self.owner)])
+            file.write([header])
             file.sync()
             self._files.sync_directory(self.directory)
-            if self._file is not None:
-                self._file.sync()
         except OSError:
             file.close()
             self._files.remove(path)
@@ -159,7 +168,8 @@ class Journal:
         if self._file is not None:
             self._file.close()
         self._file = file
-        self._segments.append(Segment(path, base, base, segment.HEADER_BYTES))
+        salt = segment.salt_of(header)
+        self._segments.append(Segment(path, base, base, segment.HEADER_BYTES, salt))
         return file, self._segments[-1]
 
     def _segment_of(self, offset: int) -> Segment | None:
@@ -181,7 +191,7 @@ class Journal:
         buffer = self._files.read(part.path, position, min(max_bytes, part.size - position))
         records: list[Record] = []
         end = 0
-        for at, record in frame.decode_all(buffer, 0):
+        for at, record in frame.decode_all(buffer, 0, part.salt):
             part.note(record.offset, position + at)
             end = at + record.size
             if record.end > offset:
@@ -196,7 +206,7 @@ class Journal:
         header = self._files.read(part.path, position, frame.HEADER_BYTES)
         try:
             length = frame.frame_length(header, 0)
-            record = frame.decode(self._files.read(part.path, position, length), 0)
+            record = frame.decode(self._files.read(part.path, position, length), 0, part.salt)
         except frame.FrameError as error:
             return self._skip_damage(part, position, offset, error), []
         return position + record.size, [record] if record.end > offset else []
@@ -206,7 +216,7 @@ class Journal:
     ) -> int:
         self.corrupt_frames += 1
         rest = self._files.read(part.path, position, part.size - position)
-        found = frame.find(rest, 1, part.base)
+        found = frame.find(rest, 1, part.salt, part.base)
         log.error(
             "damaged frame skipped",
             file=str(part.path),
@@ -221,7 +231,7 @@ class Journal:
         names = self._files.names(self.directory)
         bases = sorted(base for name in names if (base := segment.base_of(name)) is not None)
         parts = [part for base in bases if (part := self._open_segment(base)) is not None]
-        for part, following in pairwise(parts):
+        for part, following in itertools.pairwise(parts):
             part.end = following.base
         self._segments = parts
         if parts:
@@ -235,10 +245,12 @@ class Journal:
         except segment.SegmentError as error:
             self._quarantine(path, str(error))
             return None
-        return Segment(path, base, base, self._files.size(path))
+        return Segment(path, base, base, self._files.size(path), segment.salt_of(header))
 
     def _quarantine(self, path: Path, reason: str) -> None:
-        target = path.with_name(path.name + QUARANTINE_SUFFIX)
+        taken = self._files.names(self.directory)
+        names = (f"{path.name}{number or ''}{QUARANTINE_SUFFIX}" for number in itertools.count())
+        target = path.with_name(next(name for name in names if name not in taken))
         self._files.replace(path, target)
         log.error("segment quarantined", file=str(path), moved_to=str(target), reason=reason)
 
@@ -247,10 +259,10 @@ class Journal:
         position = segment.HEADER_BYTES
         buffer = self._files.read(last.path, 0, last.size)
         while True:
-            for at, record in frame.decode_all(buffer, position):
+            for at, record in frame.decode_all(buffer, position, last.salt):
                 last.note(record.offset, at)
                 last.end, position = max(last.end, record.end), at + record.size
-            found = frame.find(buffer, position, last.end)
+            found = frame.find(buffer, position, last.salt, last.end)
             if found is None:
                 break
             self.corrupt_frames += 1

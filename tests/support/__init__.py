@@ -1,0 +1,1 @@
+"""What tests share: time, files, servers, clients and processes that they own."""

@@ -1,0 +1,134 @@
+"""Brokers for tests: one in the test's event loop, or one as a process that can be killed."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from broker.app import create_app
+from broker.broker import Broker
+from broker.options import BrokerOptions
+from common.clock import Clock
+from common.lifecycle import Lifecycle
+from tests.support.client import TOKEN, BrokerClient
+from tests.support.serving import running
+
+START_SECONDS = 20.0
+READY_POLL_SECONDS = 0.02
+
+
+def broker_options(data_dir: Path, **given: Any) -> BrokerOptions:
+    """Options of a test broker; ``given`` by field name."""
+    return BrokerOptions(data_dir=data_dir, service_token=SecretStr(TOKEN), **({"port": 0} | given))
+
+
+@dataclass
+class RunningBroker:
+    """A broker in this event loop: its URL, a client with the token, and its insides."""
+
+    url: str
+    client: BrokerClient
+    broker: Broker
+    lifecycle: Lifecycle
+
+
+@contextlib.asynccontextmanager
+async def running_broker(
+    data_dir: Path, clock: Clock | None = None, **given: Any
+) -> AsyncIterator[RunningBroker]:
+    """Serve a broker in this event loop; leaving stops it cleanly."""
+    options = broker_options(data_dir, **given)
+    lifecycle = Lifecycle()
+    app = create_app(options, lifecycle, clock)
+    async with running(app, options, lifecycle) as url, BrokerClient(url) as client:
+        yield RunningBroker(url, client, app.state.broker, lifecycle)
+
+
+class BrokerProcess:
+    """``python -m broker`` on a data directory, with its stderr kept."""
+
+    def __init__(self, data_dir: Path, environment: dict[str, str], port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._errors = data_dir.with_name(f"{data_dir.name}-{port}.stderr")
+        self._environment = broker_environment(data_dir, port) | environment
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it and return at once."""
+        with self._errors.open("ab") as errors:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "broker", env=self._environment, stderr=errors
+            )
+
+    async def until_ready(self) -> None:
+        """Return when it answers ready; raise when it ends or takes too long."""
+        async with asyncio.timeout(START_SECONDS), BrokerClient(self.url) as client:
+            while not await client.is_ready():
+                if self.process.returncode is not None:
+                    raise RuntimeError(f"the broker ended: {self.stderr()}")
+                await asyncio.sleep(READY_POLL_SECONDS)
+
+    async def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        await self.process.wait()
+
+    async def terminate(self) -> int:
+        """SIGTERM; return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return await self.wait()
+
+    async def wait(self) -> int:
+        """Return the exit code when it ends by itself."""
+        return await self.process.wait()
+
+    def stderr(self) -> str:
+        """Everything it wrote to stderr, over all its starts."""
+        return self._errors.read_text()
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        """The process of the last start."""
+        assert self._process is not None, "start it first"
+        return self._process
+
+    async def end(self) -> None:
+        """Leave no process behind."""
+        if self._process is not None and self._process.returncode is None:
+            await self.kill()
+
+
+@contextlib.asynccontextmanager
+async def broker_process(
+    data_dir: Path, port: int | None = None, **environment: str
+) -> AsyncIterator[BrokerProcess]:
+    """A broker process, started and ready; ``environment`` by option name."""
+    process = BrokerProcess(data_dir, environment, port or free_port())
+    try:
+        await process.start()
+        await process.until_ready()
+        yield process
+    finally:
+        await process.end()
+
+
+def broker_environment(data_dir: Path, port: int) -> dict[str, str]:
+    """The environment of a broker process, clear of what the machine has set."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    ours = {"DATA_DIR": str(data_dir), "PORT": str(port), "SERVICE_TOKEN": TOKEN}
+    return kept | ours | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
