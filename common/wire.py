@@ -11,6 +11,7 @@ import xxhash
 
 from common.errors import InvalidRequest, ReceiptInvalid
 
+JSON_SPACE = b" \t\r\n"
 DURABILITIES = ("memory", "disk", "fsync")
 MESSAGE_EVENT = "message"
 BATCH_EVENT = "batch"
@@ -117,7 +118,7 @@ def message_id(broker: str, partition: int, offset: int) -> str:
 
 def unwrap_payload(body: bytes) -> bytes:
     """Return the payload of a JSON produce: the body, or what its only key ``payload`` holds."""
-    if body.lstrip()[:1] != b"{":
+    if body.lstrip(JSON_SPACE)[:1] != b"{":
         return body
     fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     if fields.keys() != {"payload"}:

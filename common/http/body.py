@@ -14,6 +14,7 @@ from common.errors import InvalidRequest, TooLarge, UnsupportedEncoding
 T = TypeVar("T")
 
 MAX_PARAMETERS = 50
+MAX_WINDOW = 1 << 23
 
 
 class ClientGone(Exception):
@@ -104,10 +105,13 @@ def _gunzip(raw: bytes, limit_bytes: int) -> bytes:
 
 
 def _unzstd(raw: bytes, limit_bytes: int) -> bytes:
-    with zstandard.ZstdDecompressor(max_window_size=1 << 23).stream_reader(raw) as reader:
-        body = reader.read(limit_bytes + 1)
-    if len(body) > limit_bytes:
-        raise TooLarge(f"the body inflates to over {limit_bytes} bytes")
+    with zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).stream_reader(raw) as reader:
+        if len(reader.read(limit_bytes + 1)) > limit_bytes:
+            raise TooLarge(f"the body inflates to over {limit_bytes} bytes")
+    engine = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompressobj()
+    body = engine.decompress(raw)  # known to fit; unlike the reader it tells a whole frame
+    if not engine.eof or engine.unused_data:
+        raise EOFError
     return body
 
 

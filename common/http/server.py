@@ -7,7 +7,7 @@ from types import FrameType
 from typing import TypeVar
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common import logs
 from common.lifecycle import Lifecycle
@@ -40,7 +40,7 @@ class Server(uvicorn.Server):
 def make_server(app: ASGIApp, options: ServiceOptions, lifecycle: Lifecycle) -> Server:
     """Set uvicorn up as every service runs it."""
     config = uvicorn.Config(
-        app,
+        without_refusal(app, lifecycle),
         host=options.host,
         port=options.port,
         lifespan="on",
@@ -59,5 +59,24 @@ def serve(options: Table, create_app: Callable[[Table, Lifecycle], ASGIApp]) -> 
     """Run a service until a signal or its own end; leaves with its exit code."""
     logs.configure(options.log_level)
     lifecycle = Lifecycle()
-    make_server(create_app(options, lifecycle), options, lifecycle).run()
+    server = make_server(create_app(options, lifecycle), options, lifecycle)
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        pass  # the server has stopped; this is the signal that it hands on
+    except SystemExit as failure:
+        sys.exit(lifecycle.exit_code or failure.code)
     sys.exit(lifecycle.exit_code)
+
+
+def without_refusal(app: ASGIApp, lifecycle: Lifecycle) -> ASGIApp:
+    """Keep the traceback of a refused start to ourselves: the refusal said what is wrong."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_without_reason(message: Message) -> None:
+            refused = message["type"] == "lifespan.startup.failed" and lifecycle.exit_code
+            await send({"type": message["type"]} if refused else message)
+
+        await app(scope, receive, send_without_reason if scope["type"] == "lifespan" else send)
+
+    return run

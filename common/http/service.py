@@ -61,7 +61,11 @@ def lifespan(service: Service) -> Callable[[Starlette], Any]:
 
     @asynccontextmanager
     async def run(app: Starlette) -> AsyncIterator[None]:
-        await service.start()
+        try:
+            await service.start()
+        except SystemExit as refusal:
+            service.lifecycle.exit_code = int(refusal.code or 1)
+            raise
         try:
             yield
         finally:
@@ -77,9 +81,11 @@ def create_service_app(
 ) -> Starlette:
     """A Starlette app with the standard routes, the edge and the lifespan."""
     metrics = HttpMetrics(service.registry)
-    return Starlette(
+    app = Starlette(
         routes=[*standard_routes(service), *routes],
         middleware=[Middleware(Edge, authenticate=authenticate, metrics=metrics)],
         exception_handlers={HTTPException: reraise},
         lifespan=lifespan(service),
     )
+    app.router.redirect_slashes = False  # a redirect would repeat the Host that the client made up
+    return app

@@ -45,6 +45,8 @@ class Parser:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events that ended within ``chunk``."""
+        if not chunk:
+            return []
         if b"\r" in chunk or (self._held and b"\r" in self._held[-1][-1:]):
             return self._take(normalise(b"".join([*self._held, chunk])))
         if b"\n\n" not in (self._held[-1][-1:] if self._held else b"") + chunk:
