@@ -52,9 +52,10 @@ class Consume:
         )
 
     async def _places(self, given: dict[str, str]) -> list[tuple[Partition, Group]]:
-        topic = await self._broker.topics.ensure(check_name(given.get("topic"), "topic"))
+        topic_name = check_name(given.get("topic"), "topic")
         name = check_name(given.get("group", DEFAULT_GROUP), "group")
         start = read_start(given.get("from", "earliest"))
+        topic = await self._broker.topics.ensure(topic_name)
         partitions = topic.partitions
         if "partition" in given:
             number = integer(given, "partition", 0, 0, len(partitions) - 1)

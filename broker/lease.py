@@ -49,6 +49,8 @@ class Lease:
 
     def cut(self, stop: int) -> list[Span]:
         """Give up everything from ``stop`` on; return the parts of it that were held."""
+        if stop >= self.stop:
+            return []
         end, self.stop = self.stop, stop
         return [(stop, end)] if self._parts is None else self._parts.remove(stop, end)
 

@@ -79,7 +79,7 @@ def read_meta(scope: Scope, given: dict[str, str]) -> bytes:
             raise InvalidRequest(f"a key has 1 to {MAX_KEY} characters")
         meta["key"] = given["key"]
     headers = {
-        name.removeprefix(HEADER_PREFIX).decode("latin-1"): value.decode("latin-1")
+        name.removeprefix(HEADER_PREFIX).decode("latin-1"): header_text(value)
         for name, value in scope["headers"]
         if name.startswith(HEADER_PREFIX)
     }
@@ -91,6 +91,14 @@ def read_meta(scope: Scope, given: dict[str, str]) -> bytes:
     if len(packed) > MAX_META_BYTES:
         raise TooLarge(f"key and headers of a message are over {MAX_META_BYTES} bytes")
     return packed
+
+
+def header_text(value: bytes) -> str:
+    """A header's value as text: UTF-8 as clients send it now, or Latin-1 as they once did."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def read_content(body: bytes, content_type: bytes) -> Content:
