@@ -7,7 +7,7 @@ DATA_DIR ?= .telemetry
 RUN_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check lint types format lock clean
+.PHONY: help venv run test check lint types format docs lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ types: venv
 format: venv ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: venv ## write docs/configuration.md from the options tables
+	$(BIN)/python -m cli.reference > docs/configuration.md
 
 lock: venv ## resolve the dependencies again into requirements.lock
 	$(BIN)/python -m pip install --quiet uv

@@ -112,7 +112,7 @@ def describe_topic(broker: Broker, topic: Topic) -> dict[str, Any]:
                 "partition": part.number,
                 "first_offset": part.first_offset,
                 "next_offset": part.end,
-                "depth": part.end - part.first_offset,
+                "depth": part.depth,
                 "bytes": part.disk_bytes,
                 "read_only": part.problem,
             }

@@ -33,10 +33,7 @@ def partition_metrics(partitions: list[Partition]) -> Iterator[Metric]:
         "frames_corrupt": ("Damaged places met in the log.", lambda p: p.corrupt_frames),
     }
     gauges: Table = {
-        "message_queue_size": (
-            "Messages on disk that a group may still need.",
-            lambda p: p.end - p.first_offset,
-        ),
+        "message_queue_size": ("Messages some group has not acked.", lambda p: p.depth),
         "partition_bytes": ("Bytes of the log on disk.", lambda p: p.disk_bytes),
         "partition_memory_messages": ("Messages held in memory.", lambda p: p.window.messages),
         "partition_memory_bytes": ("Bytes held in memory.", lambda p: p.window.bytes),

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from broker.group import Group
 from broker.options import BrokerOptions
 from broker.window import Window
 from common import logs
 from common.clock import Clock
-from common.errors import Overloaded, PartitionReadOnly
+from common.errors import Overloaded, PartitionReadOnly, TelemetryError
 from common.journal import position
 from common.journal.files import Files
 from common.journal.frame import Record
@@ -74,6 +74,7 @@ class Partition:
         self._committing: asyncio.Task[None] | None = None
         self._wakers: set[Waker] = set()
         self._checkpoint = asyncio.Lock()
+        self._refusing = False
         self._load_groups()
 
     @property
@@ -85,6 +86,12 @@ class Partition:
     def end(self) -> int:
         """The offset after the newest message that may be delivered."""
         return self._journal.next_offset
+
+    @property
+    def depth(self) -> int:
+        """Messages some group has not acked yet; all there are while there is no group."""
+        floors = [group.floor for group in self.groups.values()]
+        return self.end - min(floors, default=self.first_offset)
 
     @property
     def disk_bytes(self) -> int:
@@ -138,14 +145,11 @@ class Partition:
         if group is None:
             group = Group(name, self._start_offset(start), self._shared.new_delivery)
             self.groups[name] = group
-            await self.checkpoint()
-            await run_in(
-                self._shared.disk, self._shared.files.sync_directory, self._groups_path.parent
-            )
+            await self.checkpoint(new_place=True)
         return group
 
-    async def checkpoint(self) -> None:
-        """Write down the places of all groups, if any moved."""
+    async def checkpoint(self, new_place: bool = False) -> None:
+        """Write down the places of all groups, if any moved; a new one survives a power cut."""
         async with self._checkpoint:
             moved = [group for group in self.groups.values() if group.dirty]
             if not moved:
@@ -154,9 +158,7 @@ class Partition:
             for group in moved:
                 group.dirty = False
             try:
-                await run_in(
-                    self._shared.disk, position.save, self._shared.files, self._groups_path, state
-                )
+                await run_in(self._shared.disk, self._save_groups, state, new_place)
             except OSError as error:
                 for group in moved:
                     group.dirty = True
@@ -219,6 +221,9 @@ class Partition:
         except Exception as error:
             self._refuse(batch, error)
             return
+        if self._refusing:
+            log.info("produces taken again", partition=self.name)
+            self._refusing = False
         for waiting in batch:
             self.window.add(waiting.record)
             if not waiting.done.done():
@@ -226,7 +231,12 @@ class Partition:
         self.notify()
 
     def _refuse(self, batch: Sequence[Waiting], error: Exception) -> None:
-        log.error("produce refused by the disk", partition=self.name, exc_info=error)
+        if not self._refusing:
+            unexpected = None if isinstance(error, TelemetryError) else error
+            log.error(
+                "produces refused", partition=self.name, reason=str(error), exc_info=unexpected
+            )
+        self._refusing = True
         for waiting in batch:
             if not waiting.done.done():
                 waiting.done.set_exception(error)
@@ -240,6 +250,11 @@ class Partition:
             return self.end
         wanted = int(start) if start.isdigit() else 0
         return min(max(wanted, self.first_offset), self.end)
+
+    def _save_groups(self, state: dict[str, Any], new_place: bool) -> None:
+        position.save(self._shared.files, self._groups_path, state)
+        if new_place:
+            self._shared.files.sync_directory(self._groups_path.parent)
 
     def _load_groups(self) -> None:
         state = position.load(self._shared.files, self._groups_path) or {}

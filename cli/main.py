@@ -39,6 +39,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 for name, (table, create_app, text) in SERVICES.items():
     app.command(name, help=text)(service_command(table, create_app))

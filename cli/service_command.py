@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from common.http.server import serve
 from common.lifecycle import Lifecycle
-from common.options import ServiceOptions, env_name, flag_name
+from common.options import ServiceOptions, env_name, flag_name, is_secret
 
 Table = TypeVar("Table", bound=ServiceOptions)
 
@@ -27,7 +27,11 @@ def service_command(
         given = {name: value for name, value in flags.items() if value is not None}
         serve(table.load(given), create_app)
 
-    parameters = [flag_parameter(name, field) for name, field in table.model_fields.items()]
+    parameters = [
+        flag_parameter(name, field)
+        for name, field in table.model_fields.items()
+        if not is_secret(field)  # a command line is there for everyone to read
+    ]
     annotations = {parameter.name: parameter.annotation for parameter in parameters}
     vars(run).update(__signature__=inspect.Signature(parameters))  # what typer reads
     run.__annotations__ = annotations
@@ -36,13 +40,12 @@ def service_command(
 
 def flag_parameter(name: str, field: Any) -> inspect.Parameter:
     """One row of the table as a keyword parameter with typer's annotation."""
-    secret = "SecretStr" in str(field.annotation)
-    default = "" if field.is_required() or secret else f" [default: {field.default}]"
+    default = "" if field.is_required() else f" [default: {field.default}]"
     note = typer.Option(
         flag_name(name, field),
         help=f"{field.description}{default} [env: {env_name(name, field)}]",
         show_default=False,
-        hidden=secret,
+        metavar="VALUE",
     )
     return inspect.Parameter(
         name,

@@ -22,6 +22,13 @@ from pydantic_settings import (
 
 EXIT_BAD_OPTIONS = 2
 
+_PLAIN_WORDS = {
+    "Value error, ": "",
+    "Input should be": "must be",
+    "Value should have": "must have",
+    "items after validation": "characters",
+}
+
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*$")
 _SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 _SIZE = re.compile(r"^\s*(\d+)\s*(KiB|MiB|GiB)?\s*$")
@@ -74,7 +81,7 @@ class SecretFiles(PydanticBaseSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         name = env_name(field_name, field)
         path = os.environ.get(f"{name}_FILE")
-        if field.annotation is not SecretStr or not path:
+        if not is_secret(field) or not path:
             return None, name, False
         return Path(path).read_text(encoding="utf-8").strip(), name, False
 
@@ -159,6 +166,11 @@ def flag_name(field_name: str, field: FieldInfo) -> str:
     return "--" + env_name(field_name, field).lower().replace("_", "-")
 
 
+def is_secret(field: FieldInfo) -> bool:
+    """Whether a row holds what must never be shown."""
+    return field.annotation is SecretStr
+
+
 def describe_problem(table: type[Options], problem: Any) -> str:
     """Say which option is wrong and why, without the value of a secret."""
     where = str(problem["loc"][0]) if problem["loc"] else table.__name__
@@ -168,10 +180,17 @@ def describe_problem(table: type[Options], problem: Any) -> str:
     field = names.get(name)
     if problem["type"] == "missing":
         return f"{name} is required"
-    reason = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    if field is None or field.annotation is SecretStr:
+    reason = say_plainly(problem["msg"])
+    if field is None or is_secret(field):
         return f"{name}: {reason}"
-    return f"{name}: {reason}, got {problem['input']!r}"
+    return f"{name}: {reason}, got {problem['input']}"
+
+
+def say_plainly(message: str) -> str:
+    """A validator's message in the words of an option."""
+    for theirs, ours in _PLAIN_WORDS.items():
+        message = message.replace(theirs, ours)
+    return message
 
 
 def refuse(problems: list[str]) -> NoReturn:

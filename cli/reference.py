@@ -1,0 +1,55 @@
+"""``docs/configuration.md`` from the options tables: ``python -m cli.reference`` prints it."""
+
+from pydantic.fields import FieldInfo
+
+from cli.main import SERVICES
+from common.options import Options, ServiceOptions, env_name, flag_name, is_secret
+
+_HEAD = """# Configuration
+
+Made by `make docs` from the options tables in the code; a test compares the two.
+
+A flag wins over its environment variable. `NAME_FILE` names a file that holds the value of a secret
+`NAME`. Durations are written `30s`, `500ms`, `12h` or as seconds, sizes `64MiB` or as bytes, lists
+with commas. An option that makes no sense is named on stderr and the service leaves with exit code
+2. Variables that no table knows are ignored; flags that no table knows are refused.
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    sections = [_HEAD, "## Every service\n", option_table(ServiceOptions, set())]
+    shared = set(ServiceOptions.model_fields) - {"port"}
+    for name, (options, _, text) in SERVICES.items():
+        sections += [f"## `telemetry {name}`\n", f"{text}\n", option_table(options, shared)]
+    return "\n".join(sections)
+
+
+def option_table(options: type[Options], left_out: set[str]) -> str:
+    """One options table as Markdown."""
+    rows = ["| flag | environment | default | meaning |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| {flag_of(name, field)} | `{env_name(name, field)}` | {default_of(field)} "
+        f"| {field.description} |"
+        for name, field in options.model_fields.items()
+        if name not in left_out
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def flag_of(name: str, field: FieldInfo) -> str:
+    """The flag; a secret has none, since a command line is there for everyone to read."""
+    return "" if is_secret(field) else f"`{flag_name(name, field)}`"
+
+
+def default_of(field: FieldInfo) -> str:
+    """The default as one would write it."""
+    if field.is_required():
+        return "required, `_FILE`" if is_secret(field) else "required"
+    if field.default in (None, "", ()):
+        return ""
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
