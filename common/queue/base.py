@@ -50,7 +50,10 @@ class Producer(Protocol):
     async def send(
         self, topic: str, partition: int, payloads: Sequence[bytes], idempotency_key: str = ""
     ) -> Produced:
-        """Store ``payloads``, none holding a line feed, in order and together."""
+        """Store ``payloads`` in order and together.
+
+        None may be empty, hold a line feed or end in a carriage return: ValueError.
+        """
 
     async def close(self) -> None:
         """Let go of every connection."""

@@ -43,6 +43,8 @@ class HttpProducer:
         self, topic: str, partition: int, payloads: Sequence[bytes], idempotency_key: str = ""
     ) -> Produced:
         """See ``Producer``."""
+        if any(b"\n" in payload or payload[-1:] in (b"", b"\r") for payload in payloads):
+            raise ValueError("a payload is empty, or would not come back as one line")
         headers = {"Content-Type": NDJSON}
         if idempotency_key:
             headers["Idempotency-Key"] = idempotency_key
@@ -177,11 +179,14 @@ def as_error(status: int, body: bytes, retry_after: str | None = None) -> Teleme
 
 
 def read_batch(lines: list[bytes]) -> Delivery:
-    """Read the data lines of a ``batch`` event."""
-    head = msgspec.json.decode(lines[0], type=BatchHead)
+    """Read the data lines of a ``batch`` event; raises ClientPayloadError for what is none."""
     payloads = lines[1:]
-    if head.encoding == ENVELOPES:
-        payloads = [payload_of(line) for line in payloads]
+    try:
+        head = msgspec.json.decode(lines[0], type=BatchHead)
+        if head.encoding == ENVELOPES:
+            payloads = [payload_of(line) for line in payloads]
+    except ValueError as error:
+        raise aiohttp.ClientPayloadError(f"an event cannot be read: {error}") from error
     if len(payloads) != head.count:
         raise aiohttp.ClientPayloadError(f"{len(payloads)} messages came, not {head.count}")
     return Delivery(head.receipt, head.topic, head.partition, head.offset, head.attempt, payloads)

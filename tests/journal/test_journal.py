@@ -1,6 +1,7 @@
 """The journal in good health: appended, read, trimmed, opened again."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hypothesis import given
@@ -116,4 +117,23 @@ def test_more_buffers_than_one_system_call_takes_are_written_whole(tmp_path: Pat
     journal = Journal(tmp_path, OWNER, 1 << 20, DiskFiles())
     journal.append([record(n, b"x") for n in range(3000)], sync=True)
     assert read_all(journal) == [(n, b"x") for n in range(3000)]
+    journal.close()
+
+
+def test_many_threads_may_read_while_one_appends(tmp_path: Path) -> None:
+    journal, payloads = Journal(tmp_path, OWNER, 4096, DiskFiles()), numbered(400)
+
+    def follow(max_bytes: int) -> list[bytes]:
+        found: list[bytes] = []
+        while len(found) < len(payloads):
+            records = journal.read(len(found), max_bytes)
+            assert not records or records[0].offset == len(found)
+            found += [payload for _, payload in flatten(records)]
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(follow, size) for size in (100, 1000, 5000, 1 << 20)]
+        for payload in payloads:
+            append(journal, payload, sync=False)
+        assert all(reader.result() == payloads for reader in readers)
     journal.close()
