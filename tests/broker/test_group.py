@@ -182,3 +182,14 @@ def test_what_was_trimmed_away_is_not_waited_for() -> None:
     group = new_group()
     group.restore({"start": 0, "floor": 3, "acked": [[4, 9]]}, first=6, end=20)
     assert group.floor == 9
+
+
+def test_acked_messages_beyond_a_hole_do_not_come_again_when_it_closes() -> None:
+    group, holder = new_group(), Holder()
+    group.restore({"start": 0, "floor": 0, "acked": [[2, 4]]}, first=0, end=6)
+    lease = group.take(2, 6, 0.0, TIMEOUT, holder)
+    assert lease
+    group.settle(lease.delivery, 0, 1, 0.0)
+    following = group.take(10, 6, 0.0, TIMEOUT, holder)
+    assert following
+    assert (following.start, following.stop) == (4, 6)

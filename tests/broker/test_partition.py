@@ -1,0 +1,128 @@
+"""A partition on a disk that loses what was not synced."""
+
+import asyncio
+import errno
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.partition import Partition, Surroundings
+from common.errors import Overloaded, TelemetryError
+from common.journal.frame import TEXT
+from tests.support.broker import broker_options
+from tests.support.clock import ManualClock
+from tests.support.files import MemoryFiles
+
+DIRECTORY = Path("/data/topics/t/0")
+
+
+@pytest.fixture
+def disk() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def open_partition(files: MemoryFiles, disk: ThreadPoolExecutor, **given: Any) -> Partition:
+    options = broker_options(Path("/data"), **given)
+    shared = Surroundings(options, files, disk, ManualClock(), new_delivery=lambda: "d1")
+    return Partition("t", 0, DIRECTORY, shared)
+
+
+async def produce(partition: Partition, body: bytes, durability: str = "fsync") -> int:
+    return (await partition.produce(body, 1, TEXT, b"", durability)).offset
+
+
+async def bodies(partition: Partition) -> list[bytes]:
+    found: list[bytes] = []
+    while records := await partition.read(len(found), 1 << 20):
+        found += [record.body for record in records]
+    return found
+
+
+async def test_what_was_answered_fsync_survives_a_power_cut(disk: ThreadPoolExecutor) -> None:
+    files, sent = MemoryFiles(), [b"%d" % number for number in range(20)]
+    partition = open_partition(files, disk)
+    await asyncio.gather(*(produce(partition, body) for body in sent))
+    files.crash()
+    assert await bodies(open_partition(files, disk)) == sent
+
+
+async def test_produces_that_wait_together_share_a_sync(disk: ThreadPoolExecutor) -> None:
+    files = MemoryFiles()
+    partition = open_partition(files, disk)
+    await produce(partition, b"first")
+    before = files.calls["sync"]
+    await asyncio.gather(*(produce(partition, b"x") for _ in range(100)))
+    assert files.calls["sync"] - before <= 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_acknowledged_messages_survive_any_failing_disk(
+    disk: ThreadPoolExecutor, seed: int
+) -> None:
+    chance, files = random.Random(seed), MemoryFiles()
+    partition = open_partition(files, disk, segment_bytes=4096)
+    operation = chance.choice(["write", "sync", "append_to", "sync_directory"])
+    code = chance.choice([errno.EIO, errno.ENOSPC])
+    files.fail(operation, code, at=chance.randint(1, 15), times=chance.randint(1, 3))
+    taken: dict[int, bytes] = {}
+    for number in range(30):
+        body = b"%d" % number * chance.randint(1, 300)
+        try:
+            taken[await produce(partition, body)] = body
+        except TelemetryError:
+            continue
+    files.crash(chance)
+    found = dict(enumerate(await bodies(open_partition(files, disk, segment_bytes=4096))))
+    assert found | taken == found
+
+
+async def test_offsets_stay_without_gaps_when_a_write_is_refused(disk: ThreadPoolExecutor) -> None:
+    files = MemoryFiles()
+    partition = open_partition(files, disk)
+    await produce(partition, b"first")
+    files.fail("write", errno.ENOSPC)
+    results = await asyncio.gather(
+        *(produce(partition, b"%d" % n) for n in range(5)), return_exceptions=True
+    )
+    await produce(partition, b"last")
+    kept = [result for result in results if isinstance(result, int)]
+    assert kept == list(range(1, 1 + len(kept)))
+    assert len(await bodies(partition)) == 2 + len(kept) == partition.end
+
+
+async def test_a_new_place_at_the_end_survives_a_power_cut(disk: ThreadPoolExecutor) -> None:
+    files = MemoryFiles()
+    partition = open_partition(files, disk)
+    await produce(partition, b"old")
+    await partition.open_group("g", "latest")
+    files.crash()
+    assert open_partition(files, disk).groups["g"].floor == 1
+
+
+async def test_places_not_written_down_are_tried_again(disk: ThreadPoolExecutor) -> None:
+    files = MemoryFiles()
+    partition = open_partition(files, disk)
+    files.fail("replace")
+    await partition.open_group("g", "earliest")
+    assert open_partition(files, disk).groups == {}
+    await partition.checkpoint()
+    assert "g" in open_partition(files, disk).groups
+
+
+async def test_only_so_many_bytes_wait_for_the_disk(disk: ThreadPoolExecutor) -> None:
+    partition = open_partition(MemoryFiles(), disk, pending_bytes=1000)
+    waiting = [asyncio.ensure_future(produce(partition, b"x" * 300)) for _ in range(10)]
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    refused = [result for result in results if isinstance(result, Overloaded)]
+    assert 0 < len(refused) < 10
+    assert len(await bodies(partition)) == 10 - len(refused)
+
+
+async def test_a_body_larger_than_what_may_wait_is_taken_alone(disk: ThreadPoolExecutor) -> None:
+    partition = open_partition(MemoryFiles(), disk, pending_bytes=10)
+    assert await produce(partition, b"x" * 1000) == 0
