@@ -40,6 +40,10 @@ class Breaker:
         self._open_until = None
         self._trying = False
 
+    def gave_up(self) -> None:
+        """The request ended and says nothing about the broker: the client left, for one."""
+        self._trying = False
+
     def failed(self, at_once: bool) -> None:
         """The broker did not answer; ``at_once`` when it did not even accept."""
         self._failures += 1

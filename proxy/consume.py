@@ -8,10 +8,15 @@ import aiohttp
 from starlette.types import Receive, Scope, Send
 
 from common import logs
-from common.errors import BrokerUnreachable, InvalidRequest, TelemetryError, Unavailable
+from common.errors import (
+    BrokerUnreachable,
+    InvalidRequest,
+    MethodNotAllowed,
+    TelemetryError,
+    Unavailable,
+)
 from common.http import sse
 from common.http.body import integer, parameters
-from common.queue.http import as_error
 from common.retry import Backoff
 from common.wire import GOODBYE_EVENT, check_name
 from proxy.members import Member
@@ -37,6 +42,8 @@ class Consume:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._proxy.lifecycle.stopping.is_set():
             raise Unavailable("the proxy is stopping")
+        if scope["method"] == "HEAD":
+            raise MethodNotAllowed("a stream without a body would lease messages for nobody")
         target = self._target(parameters(scope))
         fan_in = FanIn(self._proxy, target, passed_on(scope))
         await fan_in.open()
@@ -140,11 +147,7 @@ class FanIn:
         self._opened[member.name] = await self._connect(member)
 
     async def _connect(self, member: Member) -> aiohttp.ClientResponse:
-        answer = await self._proxy.upstream.open_stream(member, self._target, self._headers)
-        if answer.status != 200:
-            async with answer:
-                raise as_error(answer.status, await answer.read())
-        return answer
+        return await self._proxy.upstream.open_stream(member, self._target, self._headers)
 
     def _close(self) -> None:
         for answer in self._opened.values():

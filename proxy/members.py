@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
 from common import logs
 from common.clock import Clock
-from common.errors import BrokerUnreachable
+from common.errors import BrokerUnreachable, InvalidRequest
 from common.options import refuse
 from common.wire import check_name
 from proxy.breaker import Breaker
@@ -17,11 +18,21 @@ from proxy.ring import Ring
 
 log = logs.get("proxy.members")
 
+_NO_ANSWER = (aiohttp.ClientError, TimeoutError, ConnectionError)
+_NONSENSE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class BrokerStats(msgspec.Struct):
+    """What ``GET /stats`` of a broker says, as far as a proxy needs it."""
+
+    broker: str
+
 
 class Member:
     """One broker: its place on the ring, its address, its health.
 
-    ``name`` is its identity on the ring; ``instance`` is what it calls itself in receipts.
+    ``name`` is its identity on the ring; ``instance`` is what it calls itself in receipts, and
+    is taken to be the name until it was ``met``. ``silent``: the last probe got no answer.
     """
 
     def __init__(self, name: str, url: str, breaker: Breaker) -> None:
@@ -29,6 +40,8 @@ class Member:
         self.url = url.rstrip("/")
         self.breaker = breaker
         self.instance = name
+        self.met = False
+        self.silent = False
         self.ready = True
         self.reason = ""
 
@@ -76,13 +89,24 @@ class Members:
     async def _probe(self, session: aiohttp.ClientSession, member: Member) -> None:
         try:
             ready, instance = await ask(session, member, self._options.connect_seconds)
-        except (aiohttp.ClientError, TimeoutError, ConnectionError, msgspec.DecodeError) as error:
+        except (*_NO_ANSWER, *_NONSENSE) as error:
+            member.silent = True
             self._set(member, False, repr(error))
             return
-        member.instance = instance
+        member.silent = False
+        twin = self._twin(member, instance)
+        if twin is not None:
+            self._set(member, False, f"calls itself {instance}, as {twin.name} does")
+            return
+        member.instance, member.met = instance, True
         self._set(member, ready, "" if ready else "not ready")
         if ready:
             member.breaker.succeeded()
+
+    def _twin(self, member: Member, instance: str) -> Member | None:
+        """Another broker that writes the same name into its receipts."""
+        others = (other for other in self if other is not member and other.met)
+        return next((other for other in others if other.instance == instance), None)
 
     def _set(self, member: Member, ready: bool, reason: str) -> None:
         if member.ready != ready:
@@ -96,11 +120,12 @@ async def ask(
 ) -> tuple[bool, str]:
     """Return whether a broker is ready, and what it calls itself."""
     timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-    async with session.get(member.url + "/ready", timeout=timeout) as answer:
+    url = member.url
+    async with session.get(f"{url}/ready", timeout=timeout, allow_redirects=False) as answer:
         ready = answer.status == 200
-    async with session.get(member.url + "/stats", timeout=timeout) as answer:
-        stats = msgspec.json.decode(await answer.read())
-    return ready, str(stats["broker"])
+    async with session.get(f"{url}/stats", timeout=timeout, allow_redirects=False) as answer:
+        stats = msgspec.json.decode(await answer.read(), type=BrokerStats)
+    return ready, stats.broker
 
 
 def read_membership(options: ProxyOptions) -> list[tuple[str, str]]:
@@ -108,10 +133,11 @@ def read_membership(options: ProxyOptions) -> list[tuple[str, str]]:
     if options.brokers and options.broker_service:
         refuse(["BROKERS and BROKER_SERVICE are two ways to say the same; give one"])
     if options.brokers:
-        return [read_broker(text) for text in options.brokers]
+        return distinct([read_broker(text) for text in options.brokers])
     if not options.broker_service or not options.broker_count:
         refuse(["BROKERS is required, or BROKER_SERVICE and BROKER_COUNT"])
     service, port = options.broker_service, options.broker_port
+    check("BROKER_SERVICE", service)
     domain = f"{service}.{options.namespace}.svc" if options.namespace else service
     return [
         (f"{service}-{index}", f"http://{service}-{index}.{domain}:{port}")
@@ -121,9 +147,39 @@ def read_membership(options: ProxyOptions) -> list[tuple[str, str]]:
 
 def read_broker(text: str) -> tuple[str, str]:
     """Read ``name=url`` or ``url``; a broker without a name is called by host and port."""
-    name, found, url = text.partition("=http")
+    name, found, rest = text.partition("=http")
+    url = ("http" + rest if found else text).rstrip("/")
+    if not is_base_url(url):
+        refuse([f"BROKERS: {text!r} must be an http URL without a path, or name=URL"])
     if found:
-        return check_name(name, "BROKERS"), "http" + url
-    if not text.startswith(("http://", "https://")):
-        refuse([f"BROKERS: {text!r} must be an http URL or name=URL"])
-    return text.split("://", 1)[1].rstrip("/").replace(":", "-"), text
+        return check("BROKERS", name), url
+    return check("BROKERS", url.split("://", 1)[1].strip("[]").replace(":", "-")), url
+
+
+def is_base_url(url: str) -> bool:
+    """Whether a URL is scheme, host and perhaps a port, and nothing else."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    whole = f"{parts.scheme}://{parts.netloc}" == url and parts.scheme in ("http", "https")
+    return whole and port != 0 and bool(host) and not set(host + parts.netloc) & set(" @%\\")
+
+
+def check(option: str, name: str) -> str:
+    """Return a broker's name if it is one, or refuse the option it came from."""
+    try:
+        return check_name(name, f"{option}: {name!r}")
+    except InvalidRequest as error:
+        refuse([error.message])
+
+
+def distinct(brokers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Refuse a name or a URL that is given twice."""
+    for said in zip(*brokers, strict=True):
+        for text in said:
+            if said.count(text) > 1:
+                refuse([f"BROKERS: {text} is given twice"])
+    return brokers

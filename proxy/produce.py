@@ -5,8 +5,8 @@ from urllib.parse import urlencode
 
 from starlette.types import Message, Receive, Scope, Send
 
-from common.errors import BrokerUnreachable, InvalidRequest, TooLarge, Unavailable
-from common.http.body import ClientGone, header, parameters
+from common.errors import BrokerUnreachable, TooLarge, Unavailable
+from common.http.body import ClientGone, header, integer, parameters
 from common.wire import check_name, partition_for
 from proxy.proxy import Proxy
 from proxy.upstream import Body, NotSentError, Reply, passed_on
@@ -32,11 +32,8 @@ class Produce:
         await reply.send(send)
 
     def _choose(self, given: dict[str, str], partitions: int) -> int:
-        number = given.get("partition")
-        if number is not None:
-            if not number.isascii() or not number.isdigit() or int(number) >= partitions:
-                raise InvalidRequest(f"partition must be a whole number below {partitions}")
-            return int(number)
+        if "partition" in given:
+            return integer(given, "partition", 0, 0, partitions - 1)
         if "key" in given:
             return partition_for(given["key"], partitions)
         self._turn = (self._turn + 1) % partitions

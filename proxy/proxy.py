@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from prometheus_client import CollectorRegistry
 
 from common import logs
 from common.clock import Clock, SystemClock
 from common.errors import BrokerUnreachable
 from common.lifecycle import Lifecycle
-from common.queue.http import as_error
+from common.queue.http import as_error, read_json
 from proxy.members import Member, Members
 from proxy.metrics import ProxyCollector
 from proxy.options import ProxyOptions
@@ -56,6 +55,7 @@ class Proxy:
 
     async def stop(self) -> None:
         """Let go of the brokers."""
+        await self.lifecycle.cancel_tasks()
         await self.upstream.close()
         log.info("proxy stopped")
 
@@ -88,6 +88,8 @@ class Proxy:
 
     async def ask(self, member: Member, method: str, target: str, body: bytes = b"") -> Any:
         """Ask one broker and return its JSON; an error answer is raised as the error it was."""
+        if member.silent:
+            raise BrokerUnreachable(f"{member.name} does not answer: {member.reason}")
         try:
             return self.read(await self.upstream.call(member, method, target, {}, body))
         except NotSentError as error:
@@ -96,8 +98,8 @@ class Proxy:
     def read(self, reply: Reply) -> Any:
         """The JSON of an answer; an error answer is raised as the error it was."""
         if reply.status != 200:
-            raise as_error(reply.status, reply.body)
-        return msgspec.json.decode(reply.body)
+            raise as_error(reply.status, reply.body, reply.retry_after)
+        return read_json(reply.body)
 
     async def _probe(self) -> None:
         while True:

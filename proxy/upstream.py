@@ -7,8 +7,10 @@ from typing import NamedTuple
 import aiohttp
 from starlette.types import Scope, Send
 
-from common.errors import BrokerUnreachable
+from common.errors import BrokerUnreachable, InvalidRequest, TelemetryError
 from common.http.answers import send_bytes
+from common.http.body import ClientGone
+from common.queue.http import as_error
 from proxy.members import Member
 from proxy.options import ProxyOptions
 
@@ -18,6 +20,10 @@ _MESSAGE_HEADER = b"x-message-"
 _PASSED_BACK = ("Retry-After", "Www-Authenticate")
 
 Body = bytes | AsyncIterator[bytes]
+
+
+RETRY_AFTER = b"retry-after"
+EVENT_STREAM = "text/event-stream"
 
 
 class NotSentError(Exception):
@@ -31,6 +37,11 @@ class Reply(NamedTuple):
     headers: list[tuple[bytes, bytes]]
     content_type: bytes
     body: bytes
+
+    @property
+    def retry_after(self) -> str | None:
+        """The value of ``Retry-After``."""
+        return next((value.decode() for name, value in self.headers if name == RETRY_AFTER), None)
 
     async def send(self, send: Send) -> None:
         """Give the answer to the client as it is."""
@@ -77,17 +88,23 @@ class Upstream:
             member.breaker.failed(at_once=True)
             raise NotSentError(f"{member.name} does not accept: {error!r}") from error
         except _NETWORK as error:
-            member.breaker.failed(at_once=False)
+            blame(member, error, body)
             raise BrokerUnreachable(
                 f"{member.name} broke off; the request may have been done: {error!r}"
             ) from error
+        except BaseException:
+            member.breaker.gave_up()
+            raise
         member.breaker.succeeded()
         return reply
 
     async def open_stream(
         self, member: Member, target: str, headers: dict[str, str]
     ) -> aiohttp.ClientResponse:
-        """Open an event stream: no limit on its length, one on its silence."""
+        """Open an event stream: no limit on its length, one on its silence.
+
+        A refusal is raised as the error it was, anything else as BrokerUnreachable.
+        """
         timeout = aiohttp.ClientTimeout(
             total=None,
             sock_connect=self._options.connect_seconds,
@@ -98,6 +115,9 @@ class Upstream:
                 answer = await self.session.get(
                     member.url + target, headers=headers, timeout=timeout, allow_redirects=False
                 )
+                if answer.status != 200 or answer.content_type != EVENT_STREAM:
+                    async with answer:
+                        raise as_error(answer.status, await answer.read())
         except _NETWORK as error:
             raise BrokerUnreachable(f"{member.name} does not answer: {error!r}") from error
         member.breaker.succeeded()
@@ -122,11 +142,25 @@ async def read_reply(answer: aiohttp.ClientResponse) -> Reply:
     )
 
 
+def blame(member: Member, error: Exception, body: Body) -> None:
+    """Count a failure against the broker, unless it was the client's: that one is raised."""
+    if isinstance(error.__cause__, (ClientGone, TelemetryError)):
+        member.breaker.gave_up()
+        raise error.__cause__
+    if isinstance(error, TimeoutError) and not isinstance(body, bytes):
+        member.breaker.gave_up()  # perhaps it was the client who took so long
+    else:
+        member.breaker.failed(at_once=False)
+
+
 def passed_on(scope: Scope) -> dict[str, str]:
     """The request headers a broker gets to see: never Host, never a forwarded address."""
-    found = {
-        name.decode("latin-1"): value.decode("latin-1")
-        for name, value in scope["headers"]
-        if name in _PASSED_ON or name.startswith(_MESSAGE_HEADER)
-    }
+    try:
+        found = {
+            name.decode("latin-1"): value.decode()  # the client library encodes it so again
+            for name, value in scope["headers"]
+            if name in _PASSED_ON or name.startswith(_MESSAGE_HEADER)
+        }
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("the value of a header is not UTF-8") from error
     return found | {"X-Request-ID": scope["request_id"]}

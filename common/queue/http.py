@@ -26,6 +26,7 @@ NDJSON = "application/x-ndjson"
 
 _BY_CODE = {error.code: error for error in all_errors()}
 _NETWORK = (aiohttp.ClientError, TimeoutError, ConnectionError)
+_NONSENSE = (ValueError, RecursionError)  # what decoding raises: msgspec's, Unicode's, base64's
 
 
 class HttpProducer:
@@ -94,7 +95,7 @@ class HttpConsumer:
             except (*_NETWORK, sse.StreamTooLongError) as error:
                 self._note_loss(repr(error))
             except TelemetryError as error:
-                if error.retry_after_seconds is None:
+                if error.retry_after_seconds is None and error.status < 500:
                     raise
                 self._note_loss(f"{error.code}: {error.message}")
             await backoff.wait()
@@ -159,9 +160,14 @@ async def request(session: aiohttp.ClientSession, method: str, path: str, **give
         raise BrokerUnreachable(f"no answer: {error!r}") from error
     if answer.status != 200:
         raise as_error(answer.status, body, answer.headers.get("Retry-After"))
+    return read_json(body)
+
+
+def read_json(body: bytes) -> Any:
+    """The JSON of an answer; what is none may be asked for again."""
     try:
         return msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except _NONSENSE as error:
         raise BrokerUnreachable(f"the answer is no JSON: {error}") from error
 
 
@@ -171,7 +177,7 @@ def as_error(status: int, body: bytes, retry_after: str | None = None) -> Teleme
         error = msgspec.json.decode(body)["error"]
         kind = _BY_CODE[error["code"]]
         found = kind(error["message"], details=error["details"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*_NONSENSE, KeyError, TypeError):
         return BrokerUnreachable(f"answered {status} and no reason")
     if retry_after and retry_after.isdigit():
         found.retry_after_seconds = float(retry_after)
@@ -185,7 +191,7 @@ def read_batch(lines: list[bytes]) -> Delivery:
         head = msgspec.json.decode(lines[0], type=BatchHead)
         if head.encoding == ENVELOPES:
             payloads = [payload_of(line) for line in payloads]
-    except ValueError as error:
+    except _NONSENSE as error:
         raise aiohttp.ClientPayloadError(f"an event cannot be read: {error}") from error
     if len(payloads) != head.count:
         raise aiohttp.ClientPayloadError(f"{len(payloads)} messages came, not {head.count}")

@@ -1,0 +1,81 @@
+"""Topics, groups, messages and placement, through the proxy."""
+
+from pathlib import Path
+
+from tests.support.proxy import Cluster, cluster, running_proxy
+
+
+async def test_a_topic_is_put_on_every_broker(trio: Cluster) -> None:
+    answer = await trio.client.request("PUT", "/topics/new", data=b'{"partitions": 3}')
+    assert answer.status == 200
+    assert len(answer.json["partitions"]) == 9
+    for broker in trio.brokers.values():
+        assert len(broker.broker.topics.get("new").partitions) == 3
+
+
+async def test_a_topic_that_misses_a_broker_is_an_error(trio: Cluster) -> None:
+    await trio.gates["broker-1"].shut()
+    answer = await trio.client.request("PUT", "/topics/new", data=b"{}")
+    assert (answer.status, answer.code) == (503, "BROKER_UNREACHABLE")
+
+
+async def test_other_settings_are_a_conflict(trio: Cluster) -> None:
+    answer = await trio.client.request("PUT", "/topics/t", data=b'{"partitions": 9}')
+    assert (answer.status, answer.code) == (409, "TOPIC_CONFLICT")
+
+
+async def test_lists_hold_the_rows_of_all_brokers(trio: Cluster) -> None:
+    async with trio.client.consume("t", group="g"):
+        topics = (await trio.client.request("GET", "/topics")).json
+        groups = (await trio.client.request("GET", "/groups?topic=t")).json
+    assert [(row["topic"], len(row["partitions"])) for row in topics["topics"]] == [("t", 24)]
+    assert {row["broker"] for row in groups["groups"]} == set(trio.brokers)
+    assert topics["missing"] == groups["missing"] == []
+
+
+async def test_lists_name_the_broker_they_lack(trio: Cluster) -> None:
+    await trio.gates["broker-1"].shut()
+    for path in ("/topics", "/groups?topic=t"):
+        answer = await trio.client.request("GET", path)
+        assert (answer.status, answer.json["missing"]) == (200, ["broker-1"])
+
+
+async def test_messages_are_read_from_the_broker_that_is_asked_for(trio: Cluster) -> None:
+    partition = await trio.partition_of("broker-1")
+    await trio.client.produce("t", b"x", partition=partition)
+    path = f"/messages?topic=t&partition={partition}"
+    assert len((await trio.client.request("GET", path)).json["messages"]) == 1
+    other = await trio.client.request("GET", f"{path}&broker=broker-2")
+    assert other.json["messages"] == []
+    nowhere = await trio.client.request("GET", f"{path}&broker=nobody")
+    assert nowhere.status == 503
+
+
+async def test_status_says_who_is_well(trio: Cluster) -> None:
+    await trio.gates["broker-1"].shut()
+    await trio.until_ready_is("broker-1", False)
+    rows = {row["broker"]: row for row in (await trio.status())["brokers"]}
+    assert [row["ready"] for row in rows.values()] == [True, False, True]
+    assert "Connect" in rows["broker-1"]["reason"]
+    assert rows["broker-2"]["instance"] == "broker-2"
+
+
+async def test_metrics_tell_health_and_failovers(trio: Cluster) -> None:
+    partition = await trio.partition_of("broker-1")
+    await trio.gates["broker-1"].shut()
+    await trio.until_ready_is("broker-1", False)
+    await trio.client.produce("t", b"x", partition=partition)
+    text = (await trio.client.request("GET", "/metrics")).body.decode()
+    assert 'broker_health_status{broker="broker-1"} 0.0' in text
+    assert 'broker_health_status{broker="broker-2"} 1.0' in text
+    assert "produce_failovers_total 1.0" in text
+
+
+async def test_the_brokers_name_in_receipts_may_differ_from_its_place(tmp_path: Path) -> None:
+    async with cluster(tmp_path, 2) as pair:
+        urls = {"left": pair.gates["broker-0"].url, "right": pair.gates["broker-1"].url}
+        async with running_proxy(urls) as proxy:
+            await proxy.client.produce("t", b"x", partition=1)
+            async with proxy.client.consume("t") as events:
+                receipt = (await events.message())["receipt"]
+                assert (await proxy.client.settle("t", receipt)).json["acked"] == 1
