@@ -15,9 +15,9 @@ log = logs.get("collector.acker")
 class Acker:
     """Acks what was spooled, everything that has come meanwhile in one request.
 
-    A broker that is away is asked again until it is back: a receipt it then calls stale is dropped,
-    since its message comes again and storing it again changes nothing. Never holds more receipts
-    than the queue lets one consumer have in flight.
+    A broker that is away is asked again until it is back, beside the acks for the others: a receipt
+    it then calls stale is dropped, since its message comes again and storing it again changes
+    nothing. Never holds more receipts than the queue lets one consumer have in flight.
     """
 
     def __init__(self, consumer: Consumer, clock: Clock) -> None:
@@ -26,6 +26,8 @@ class Acker:
         self._backoff = Backoff(clock)
         self._receipts: list[str] = []
         self._news = asyncio.Event()
+        self._postponed: list[str] = []
+        self._postponed_news = asyncio.Event()
 
     def add(self, receipts: Sequence[str]) -> None:
         """Have receipts acked."""
@@ -38,12 +40,24 @@ class Acker:
             await self._news.wait()
             self._news.clear()
             batch, self._receipts = self._receipts, []
+            self._postpone(await self._ack(batch))
+
+    async def run_postponed(self) -> None:
+        """Ack for ever what could not be acked at first."""
+        while True:
+            await self._postponed_news.wait()
+            self._postponed_news.clear()
+            await self._backoff.wait()
+            batch, self._postponed = self._postponed, []
             again = await self._ack(batch)
-            if again:
-                self.add(again)
-                await self._backoff.wait()
-            else:
+            if not again:
                 self._backoff.reset()
+            self._postpone(again)
+
+    def _postpone(self, receipts: list[str]) -> None:
+        if receipts:
+            self._postponed += receipts
+            self._postponed_news.set()
 
     async def _ack(self, receipts: list[str]) -> list[str]:
         """Return the receipts that must be tried again."""

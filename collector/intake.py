@@ -5,9 +5,9 @@ meanwhile with one fsync and hands the receipts to the acker.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from collector.acker import Acker
 from collector.rejects import Rejects
@@ -15,7 +15,7 @@ from collector.spool import Entry, Spool
 from collector.validate import Reject, examine
 from common import logs
 from common.clock import Clock
-from common.errors import TelemetryError
+from common.errors import PartitionReadOnly, TelemetryError
 from common.models import Sample
 from common.queue.base import Consumer, Delivery
 from common.retry import Backoff
@@ -24,6 +24,9 @@ from common.threads import run_in
 log = logs.get("collector.intake")
 
 EXAMINED_AT_ONCE = 32
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Examined(NamedTuple):
@@ -78,8 +81,8 @@ class Intake:
             self.messages += sum(examined.messages for examined in batch)
 
     def check_room(self) -> None:
-        """Look again whether the spool is below its cap."""
-        if self._spool.bytes_on_disk < self._spool_bytes:
+        """Look again whether the spool is below its cap; one in which nothing waits is."""
+        if self._spool.bytes_on_disk < self._spool_bytes or not self._spool.pending:
             self.room.set()
         else:
             self.room.clear()
@@ -93,24 +96,26 @@ class Intake:
 
     async def _keep(self, batch: Sequence[Examined]) -> None:
         """Put good and bad on the disk, however long it takes."""
-        backoff = Backoff(self._clock)
-        while True:
-            try:
-                await self._keep_once(batch)
-                return
-            except (TelemetryError, OSError) as error:
-                log.error("spooling failed, nothing is acked", reason=str(error))
-                await backoff.wait()
-
-    async def _keep_once(self, batch: Sequence[Examined]) -> None:
         now_ms = int(self._clock.wall() * 1000)
         rejects = [reject for examined in batch for reject in examined.rejects]
         if rejects:
-            await run_in(self._disk, self._rejects.keep, rejects, now_ms)
+            await self._until_done(self._rejects.keep, rejects, now_ms)
         entries = [examined.entry for examined in batch if examined.entry.payloads]
         if entries:
-            self._spool.keep(await run_in(self._disk, self._spool.append, entries, now_ms))
+            self._spool.keep(await self._until_done(self._spool.append, entries, now_ms))
             self.spooled.set()
+
+    async def _until_done(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """Repeat what the disk refuses; a spool that can no longer be trusted ends the stage."""
+        backoff = Backoff(self._clock)
+        while True:
+            try:
+                return await run_in(self._disk, work, *given, **named)
+            except PartitionReadOnly:
+                raise
+            except (TelemetryError, OSError) as error:
+                log.error("spooling failed, nothing is acked", reason=str(error))
+                await backoff.wait()
 
 
 def examine_delivery(delivery: Delivery) -> Examined:

@@ -67,6 +67,7 @@ class Pipeline:
         lifecycle.spawn("receive", self._intake.receive())
         lifecycle.spawn("spool", self._intake.spool())
         lifecycle.spawn("ack", self._acker.run())
+        lifecycle.spawn("ack-postponed", self._acker.run_postponed())
         lifecycle.spawn("write", self._writer.run())
 
     async def close(self) -> None:

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -29,11 +30,21 @@ class Rejects:
         if self._path.exists() and self._path.stat().st_size > self._max_bytes:
             self._path.replace(self._old_path)
         lines = [encode(reject, now_ms) for reject in rejects]
-        with self._path.open("ab") as file:
+        with self._path.open("ab+") as file:
+            if is_torn(file):
+                file.write(b"\n")
             file.write(b"".join(lines))
             file.flush()
             os.fsync(file.fileno())
         self.counts.update(reject.reason for reject in rejects)
+
+
+def is_torn(file: BinaryIO) -> bool:
+    """Whether the last line was not written to its end."""
+    if not file.seek(0, os.SEEK_END):
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
 
 
 def encode(reject: Reject, now_ms: int) -> bytes:

@@ -57,9 +57,11 @@ class Spool:
         self._memory: deque[Spooled] = deque()
         self._held_points = 0
         kept = position.load(files, self._position_path) or {}
-        self.read_offset = self._clamp(int(kept.get("offset", 0)))
-        self.written_offset = self.read_offset
         self.end = self._journal.next_offset
+        self.read_offset = max(int(kept.get("offset", 0)), self._journal.first_offset)
+        if self.read_offset > self.end:
+            self._go_back()
+        self.written_offset = self.read_offset
 
     @property
     def pending(self) -> int:
@@ -129,15 +131,24 @@ class Spool:
     def written(self, end: int) -> None:
         """Everything below ``end`` is in the store: remember it, let the files go; blocks."""
         self.written_offset = end
-        position.save(self._files, self._position_path, {"offset": end})
-        self._journal.trim(end)
+        try:
+            self._journal.trim(end)  # first: on a full disk this is what makes room
+            self._save(end)
+        except OSError as error:
+            log.warning("place not written down, it is with the next write", reason=str(error))
 
     def close(self) -> None:
         """Sync and close."""
         self._journal.close()
 
-    def _clamp(self, offset: int) -> int:
-        return min(max(offset, self._journal.first_offset), self._journal.next_offset)
+    def _go_back(self) -> None:
+        """The end of the log was lost: its offsets will be given again, so forget them now."""
+        log.error("spool ends below its place", place=self.read_offset, end=self.end)
+        self.read_offset = self.end
+        self._save(self.end)
+
+    def _save(self, offset: int) -> None:
+        position.save(self._files, self._position_path, {"offset": offset})
 
 
 def read_record(record: Record, read_offset: int) -> Spooled:

@@ -9,6 +9,7 @@ from common.models import SCHEMA_VERSION, Batch, Sample, sample_problem
 
 _DECODER = msgspec.json.Decoder(Batch)
 _SAMPLE = msgspec.json.Decoder(Sample)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Reject(NamedTuple):
@@ -20,7 +21,10 @@ class Reject(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What became of one message: ``payload`` holds the good samples alone, empty if none."""
+    """What became of one message: ``payload`` holds the good samples alone, empty if none.
+
+    It is one line: the spool keeps a payload a line.
+    """
 
     payload: bytes
     samples: list[Sample]
@@ -41,15 +45,13 @@ def examine(payload: bytes) -> Verdict:
     """Decode a message; a broken sample never takes its neighbours with it."""
     try:
         batch = _DECODER.decode(payload)
-    except msgspec.ValidationError:
+    except _UNREADABLE:
         return examine_loosely(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Verdict(b"", [], [Reject("bad_json", str(error), payload)])
     if batch.schema != SCHEMA_VERSION:
         return Verdict(b"", [], [wrong_schema(batch.schema, payload)])
     problems = list(map(sample_problem, batch.samples))
-    if not any(problems):
-        return Verdict(payload if batch.samples else b"", batch.samples, [])
+    if batch.samples and not any(problems) and b"\n" not in payload:
+        return Verdict(payload, batch.samples, [])
     return sort_out(batch, batch.samples, problems, [])
 
 
@@ -57,8 +59,10 @@ def examine_loosely(payload: bytes) -> Verdict:
     """Decode sample by sample what did not decode as a whole."""
     try:
         batch = msgspec.json.decode(payload, type=LooseBatch)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.ValidationError as error:
         return Verdict(b"", [], [Reject("bad_batch", str(error), payload)])
+    except _UNREADABLE as error:
+        return Verdict(b"", [], [Reject("bad_json", str(error), payload)])
     if batch.schema != SCHEMA_VERSION:
         return Verdict(b"", [], [wrong_schema(batch.schema, payload)])
     samples: list[Sample] = []
@@ -66,7 +70,7 @@ def examine_loosely(payload: bytes) -> Verdict:
     for raw in batch.samples:
         try:
             samples.append(_SAMPLE.decode(raw))
-        except (msgspec.DecodeError, RecursionError) as error:
+        except _UNREADABLE as error:
             rejects.append(Reject("bad_sample", str(error), bytes(raw)))
     whole = Batch(batch.batch_id, batch.source, batch.collected_at, samples)
     return sort_out(whole, samples, list(map(sample_problem, samples)), rejects)

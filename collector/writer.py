@@ -82,9 +82,18 @@ class Writer:
             return [item]
         if not self._spool.has_more_on_disk():
             return []
-        items = await run_in(self._disk, self._spool.read_from_disk)
+        items = await self._read_from_disk()
         self._spool.took(items)
         return items
+
+    async def _read_from_disk(self) -> list[Spooled]:
+        backoff = Backoff(self._clock)
+        while True:
+            try:
+                return await run_in(self._disk, self._spool.read_from_disk)
+            except OSError as error:
+                log.error("spool cannot be read", reason=str(error))
+                await backoff.wait()
 
     async def _wait_for_spooled(self, seconds: float | None = None) -> bool:
         """Return True when something waits in the spool, False when ``seconds`` passed."""

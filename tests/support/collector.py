@@ -1,0 +1,72 @@
+"""A collector as a process that can be killed."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from tests.support.broker import READY_POLL_SECONDS, START_SECONDS, broker_environment, free_port
+from tests.support.client import BrokerClient
+
+
+class CollectorProcess:
+    """``python -m collector`` on a directory, with everything it writes kept."""
+
+    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.sqlite_path = directory / "points.sqlite"
+        self._output = directory / "collector.log"
+        self._environment = broker_environment(directory / "collector", port) | {
+            "SQLITE_PATH": str(self.sqlite_path),
+            **environment,
+        }
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it and return when it is ready."""
+        with self._output.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "collector"),
+                env=self._environment,
+                stdout=output,
+                stderr=output,
+            )
+        async with asyncio.timeout(START_SECONDS), BrokerClient(self.url) as client:
+            while not await client.is_ready():  # noqa: ASYNC110  it is another process
+                await asyncio.sleep(READY_POLL_SECONDS)
+
+    async def kill(self) -> None:
+        """kill -9."""
+        await self._end(signal.SIGKILL)
+
+    async def terminate(self) -> int:
+        """SIGTERM; return the exit code."""
+        return await self._end(signal.SIGTERM)
+
+    async def _end(self, number: signal.Signals) -> int:
+        if self._process is None or self._process.returncode is not None:
+            return 0
+        self._process.send_signal(number)
+        return await self._process.wait()
+
+    def output(self) -> str:
+        """Everything it wrote, over all its starts."""
+        return self._output.read_text()
+
+
+@contextlib.asynccontextmanager
+async def collector_process(
+    directory: Path, queue_url: str, **environment: str
+) -> AsyncIterator[CollectorProcess]:
+    """A collector process, started and ready; ``environment`` by option name."""
+    given = {"MSG_QUEUE_ADDR": queue_url, "FLUSH_INTERVAL": "10ms", **environment}
+    process = CollectorProcess(directory, given)
+    try:
+        await process.start()
+        yield process
+    finally:
+        await process.kill()
