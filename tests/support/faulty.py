@@ -91,14 +91,22 @@ class FaultyBroker(Listener):
             **paths,
         }
         self._answer = answer
+        self._then: bytes | None = None
+        self._then_after: int | None = None
 
     def requests(self, path: str) -> list[bytes]:
         """The heads of the requests for a path."""
         return [head for head in self.heads if path_of(head) == path]
 
+    def then(self, answer: bytes | None, after: int) -> None:
+        """Answer something else after so many requests."""
+        self._then, self._then_after = answer, len(self.heads) + after
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request, then close."""
         head = await reader.readuntil(b"\r\n\r\n")
+        if self._then_after is not None and len(self.heads) >= self._then_after:
+            self._answer = self._then
         self.heads.append(head)
         answer = self._answers.get(path_of(head), self._answer)
         if answer is None:
