@@ -199,7 +199,7 @@ async def test_a_broker_that_talks_nonsense_does_not_hold_up_the_others(
 async def test_an_event_over_the_limit_is_dropped_with_its_stream(tmp_path: Path) -> None:
     async with cluster(tmp_path, 2, max_event_bytes=10_000, piece_bytes=1000) as pair:
         mine, other = [await pair.partition_of(name) for name in pair.brokers]
-        await pair.client.produce("t", b"x" * 20_000, partition=mine)
+        await pair.client.produce("t", b"x" * 500_000, partition=mine)
         await pair.client.produce("t", b"small", partition=other)
         async with pair.client.consume("t") as events:
             assert payload(await events.message()) == b"small"
