@@ -5,10 +5,18 @@ from starlette.routing import BaseRoute, Route
 
 from broker.broker import Broker
 from broker.consume import Consume
-from broker.inspect import ListGroups, ListMessages, ListTopics, PutTopic
+from broker.dlq import ListDead, Purge, Redrive
+from broker.inspect import (
+    ForgetGroup,
+    ListGroups,
+    ListMessages,
+    ListTopics,
+    PutTopic,
+    Seek,
+)
 from broker.options import BrokerOptions
 from broker.produce import Produce
-from broker.settle import Ack
+from broker.settle import Ack, Extend, Nack
 from common.auth import ServiceToken
 from common.clock import Clock
 from common.http.service import create_service_app
@@ -31,8 +39,15 @@ def routes(broker: Broker) -> list[BaseRoute]:
         Route("/produce", Produce(broker), methods=["POST"]),
         Route("/consume", Consume(broker), methods=["GET"]),
         Route("/ack", Ack(broker), methods=["POST"]),
+        Route("/nack", Nack(broker), methods=["POST"]),
+        Route("/extend", Extend(broker), methods=["POST"]),
         Route("/topics", ListTopics(broker), methods=["GET"]),
         Route("/topics/{topic}", PutTopic(broker), methods=["PUT"]),
         Route("/groups", ListGroups(broker), methods=["GET"]),
+        Route("/groups/{group}/seek", Seek(broker), methods=["POST"]),
+        Route("/groups/{group}", ForgetGroup(broker), methods=["DELETE"]),
+        Route("/dlq", ListDead(broker), methods=["GET"]),
+        Route("/dlq", Purge(broker), methods=["DELETE"]),
+        Route("/dlq/redrive", Redrive(broker), methods=["POST"]),
         Route("/messages", ListMessages(broker), methods=["GET"]),
     ]

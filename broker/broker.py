@@ -1,9 +1,9 @@
 """The broker as a service: its topics, its streams, its background work."""
 
-import asyncio
 import fcntl
 import itertools
 import os
+import random
 import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +12,11 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from broker.chores import Chores
 from broker.metrics import BrokerCollector
 from broker.options import BrokerOptions
-from broker.partition import Surroundings, Waker
+from broker.partition import Waker
+from broker.surroundings import Surroundings
 from broker.topics import Topics
 from common import logs
 from common.clock import Clock, SystemClock
@@ -24,7 +26,6 @@ from common.options import refuse
 
 log = logs.get("broker")
 
-EXPIRY_TICK_SECONDS = 0.1
 BOOT_DIGITS = 4
 LOCK_FILE = "lock"
 TOPICS_DIRECTORY = "topics"
@@ -55,6 +56,7 @@ class Broker:
             files or DiskFiles(),
             self._disk,
             self.clock,
+            rng=random.Random(),  # noqa: S311  jitter, no secret
             new_delivery=lambda: f"{boot}{next(numbers):x}",
         )
         self.topics = Topics(options.data_dir / TOPICS_DIRECTORY, shared)
@@ -66,8 +68,7 @@ class Broker:
         """Lock the directory, recover what lies there, begin to count time."""
         self._lock = lock_directory(self.options.data_dir)
         await self.topics.open()
-        self.lifecycle.spawn("expiry", self._expire())
-        self.lifecycle.spawn("checkpoints", self._checkpoint())
+        Chores(self.topics, self.options, self.clock, self._disk).spawn(self.lifecycle)
         log.info(
             "broker ready",
             broker=self.options.broker_name,
@@ -77,6 +78,7 @@ class Broker:
 
     async def stop(self) -> None:
         """Finish commits, write the groups down, close the files, let the directory go."""
+        await self.lifecycle.cancel_tasks()
         await self.topics.close()
         self._disk.shutdown()
         if self._lock is not None:
@@ -98,18 +100,6 @@ class Broker:
     def _wake_streams(self) -> None:
         for stream in self.streams:
             stream.wake()
-
-    async def _expire(self) -> None:
-        while True:
-            now = self.clock.monotonic()
-            for partition in self.topics.partitions():
-                partition.expire(now)
-            await self.clock.sleep(EXPIRY_TICK_SECONDS)
-
-    async def _checkpoint(self) -> None:
-        while True:
-            await self.clock.sleep(self.options.checkpoint_seconds)
-            await asyncio.gather(*(part.checkpoint() for part in self.topics.partitions()))
 
 
 def lock_directory(directory: Path) -> int:

@@ -11,10 +11,10 @@ from broker.group import Group
 from broker.partition import Partition
 from broker.subscription import Handout, Limits, Subscription
 from common import logs
-from common.errors import InvalidRequest, MethodNotAllowed, Unavailable
+from common.errors import MethodNotAllowed, Unavailable
 from common.http import sse
 from common.http.body import integer, parameters
-from common.wire import GOODBYE_EVENT, check_name
+from common.wire import GOODBYE_EVENT, check_name, read_start
 
 log = logs.get("broker.consume")
 
@@ -37,8 +37,9 @@ class Consume:
             raise MethodNotAllowed("a stream without a body would lease messages for nobody")
         given = parameters(scope)
         limits = self._limits(given)
-        places = await self._places(given)
-        subscription = Subscription(places, limits, self._broker.clock)
+        group = check_name(given.get("group", DEFAULT_GROUP), "group")
+        places = await self._places(given, group)
+        subscription = Subscription(group, places, limits, self._broker.clock)
         encode = batch_event if "batch" in given else message_events
         await Stream(self._broker, subscription, encode).run(receive, send)
 
@@ -51,16 +52,15 @@ class Consume:
             timeout_seconds=options.visibility_timeout_seconds,
         )
 
-    async def _places(self, given: dict[str, str]) -> list[tuple[Partition, Group]]:
+    async def _places(self, given: dict[str, str], group: str) -> list[tuple[Partition, Group]]:
         topic_name = check_name(given.get("topic"), "topic")
-        name = check_name(given.get("group", DEFAULT_GROUP), "group")
-        start = read_start(given.get("from", "earliest"))
+        start = read_start(given.get("from", "earliest"), "from")
         topic = await self._broker.topics.ensure(topic_name)
         partitions = topic.partitions
         if "partition" in given:
             number = integer(given, "partition", 0, 0, len(partitions) - 1)
             partitions = [topic.partition(number)]
-        return [(part, await part.open_group(name, start)) for part in partitions]
+        return [(part, await part.open_group(group, start)) for part in partitions]
 
 
 class Stream:
@@ -120,10 +120,3 @@ class Stream:
             pass
         self._gone = True
         self._subscription.wake()
-
-
-def read_start(text: str) -> str:
-    """Where a new group begins: ``earliest``, ``latest`` or an offset."""
-    if text in ("earliest", "latest") or (text.isascii() and text.isdigit() and len(text) < 19):
-        return text
-    raise InvalidRequest("from must be earliest, latest or an offset")

@@ -8,7 +8,7 @@ import msgspec
 from broker.subscription import Handout
 from common.clock import to_rfc3339
 from common.http import sse
-from common.journal.frame import LINES, TEXT, Record
+from common.journal.frame import EXTRA, LINES, TEXT, Record
 from common.wire import (
     BATCH_EVENT,
     ENVELOPES,
@@ -37,7 +37,7 @@ def batch_event(broker: str, handout: Handout) -> bytes:
     """One ``batch`` event: a head line, then a line a message."""
     lease = handout.lease
     receipt = receipt_for(broker, handout, lease.start, lease.stop - 1)
-    bare = all(record.flags & TEXT and not record.meta for record in handout.records)
+    bare = all(record.flags & TEXT and not record.flags & EXTRA for record in handout.records)
     head = BatchHead(
         receipt=receipt,
         topic=handout.partition.topic,

@@ -1,21 +1,55 @@
-"""One group's place in one partition: what it acked, what is out, what comes again.
+"""One group's place in one partition: what it settled, what is out, what comes again.
 
 A message of the log is, for a group, in exactly one of these states::
 
-                      take                    settle
+                      take                     ack
     ready (cursor..) ------> in flight (lease) ------> acked (floor, and ranges above it)
-          ^                       |
-          |   take                |  deadline passed, stream gone
-          +---- returned <--------+
+          ^                       |  |
+          |   take                |  | nack "reject", or delivered too often
+          +---- returned <--------+  +-----> doomed ------> dead (in the dead-letter queue)
+               (now, or after a delay)              buried
 """
 
 from collections.abc import Callable
-from typing import Any
-
-from sortedcontainers import SortedList
+from random import Random
+from typing import Any, NamedTuple
 
 from broker.lease import Holder, Lease, LeaseBook
 from broker.ranges import Ranges, Span
+from broker.returns import Returns
+
+DELIVERY_LIMIT = "DELIVERY_LIMIT"
+REJECTED = "REJECTED"
+
+
+class Rules(NamedTuple):
+    """How long, how often and after which wait messages are delivered."""
+
+    max_deliveries: int
+    retry_first_seconds: float
+    retry_last_seconds: float
+    max_lease_seconds: float
+
+
+class Nack(NamedTuple):
+    """What a consumer wants instead of an ack.
+
+    ``release``: again at once, not counted. ``retry``: again after a delay. ``reject``: never.
+    """
+
+    mode: str
+    delay_seconds: float | None = None
+    reason: str = ""
+
+
+class Doomed(NamedTuple):
+    """Messages on their way to the dead-letter queue."""
+
+    start: int
+    stop: int
+    attempts: int
+    reason: str
+    error: str
 
 
 class Group:
@@ -25,20 +59,26 @@ class Group:
     waits for anything.
     """
 
-    def __init__(self, name: str, floor: int, new_delivery: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        floor: int,
+        new_delivery: Callable[[], str],
+        rules: Rules,
+        rng: Random,
+    ) -> None:
         self.name = name
-        self.start = floor
-        self.floor = floor
-        self.acked = Ranges()
-        self.cursor = floor
+        self.rules = rules
         self.leases = LeaseBook()
         self.dirty = True
-        self.delivered = 0
-        self.redelivered = 0
-        self.expired = 0
-        self.lost = 0
-        self._returned: SortedList[tuple[int, int, int]] = SortedList()
+        self.doomed: list[Doomed] = []
+        self.delivered = self.redelivered = self.expired = 0
         self._new_delivery = new_delivery
+        self._rng = rng
+        self._returns = Returns()
+        self.start = self.floor = self.cursor = floor
+        self.acked = Ranges()
+        self.lost = self.dead = 0
 
     def take(
         self, limit: int, end: int, now: float, timeout_seconds: float, holder: Holder
@@ -49,7 +89,7 @@ class Group:
         if found is None:
             return None
         start, stop, attempt = found
-        lease = Lease(self._new_delivery(), start, stop, attempt, now + timeout_seconds, holder)
+        lease = Lease(self._new_delivery(), start, stop, attempt, now, timeout_seconds, holder)
         self.leases.open(lease)
         self.delivered += stop - start
         if attempt > 1:
@@ -71,7 +111,7 @@ class Group:
             if high == self.cursor and not untried:
                 self.cursor = low
             else:
-                self._returned.add((low, high, untried))
+                self._returns.add([(low, high)], untried)
 
     def holds(self, lease: Lease) -> bool:
         """Whether the lease is still open."""
@@ -79,12 +119,13 @@ class Group:
 
     def lose(self, lease: Lease, start: int, stop: int) -> None:
         """Pass over messages of a lease that the disk no longer has."""
-        if not self.holds(lease):
-            return
-        for low, high in self.leases.release(lease, start, stop):
-            self.lost += high - low
-            self.acked.add(low, high)
-        self._raise_floor()
+        if self.holds(lease):
+            self.lost += self._finish(self.leases.release(lease, start, stop))
+
+    def pass_over(self, lease: Lease, start: int, stop: int) -> None:
+        """Pass over messages of a lease that are meant for another group."""
+        if self.holds(lease):
+            self._finish(self.leases.release(lease, start, stop))
 
     def settle(self, delivery: str, first: int, last: int, now: float) -> tuple[int, int]:
         """Ack messages ``first`` to ``last`` of a delivery.
@@ -92,37 +133,80 @@ class Group:
         Returns how many were settled now and how many had been settled before; what is missing
         to ``last - first + 1`` is refused: the lease ran out, or was never given.
         """
+        already = self._finished_within(first, last + 1)
+        _, spans = self._release(delivery, first, last, now)
+        return self._finish(spans), already
+
+    def nack(self, delivery: str, first: int, last: int, nack: Nack, now: float) -> int:
+        """Give messages of a delivery back as ``nack`` says; return how many."""
+        lease, spans = self._release(delivery, first, last, now)
+        if lease is None:
+            return 0
+        if nack.mode == "release":
+            self._returns.add(spans, lease.attempt - 1)
+        elif nack.mode == "reject":
+            self._doom(spans, lease.attempt, REJECTED, nack.reason)
+        elif lease.attempt >= self.rules.max_deliveries:
+            self._doom(spans, lease.attempt, DELIVERY_LIMIT, nack.reason)
+        else:
+            delay = nack.delay_seconds
+            wait = self._retry_seconds(lease.attempt) if delay is None else delay
+            self._returns.delay(spans, lease.attempt, now + wait)
+        return sum(high - low for low, high in spans)
+
+    def extend(self, delivery: str, now: float, seconds: float) -> Lease | None:
+        """Give a whole delivery ``seconds`` from now, within the longest lease allowed."""
         self.expire(now)
-        stop = last + 1
         lease = self.leases.get(delivery)
-        already = self._acked_within(first, stop)
-        spans = self.leases.release(lease, first, stop) if lease else []
-        for low, high in spans:
-            self.acked.add(low, high)
-        self._raise_floor()
-        return sum(high - low for low, high in spans), already
+        if lease is not None:
+            longest = lease.opened + self.rules.max_lease_seconds
+            self.leases.set_deadline(lease, min(now + seconds, longest))
+        return lease
 
     def expire(self, now: float) -> int:
-        """Return the messages of every lease whose deadline has come; return how many."""
+        """Return what was held or delayed until now; return how many messages became ready."""
         before = self.expired
         for lease in self.leases.due(now):
             self.expired += self._give_back(lease)
-        return self.expired - before
+        return self.expired - before + self._returns.wake(now)
 
     def drop(self, holder: Holder) -> None:
         """Return everything that a holder which is gone still had."""
         for lease in self.leases.held_by(holder):
             self._give_back(lease)
 
+    def buried(self, doomed: Doomed) -> None:
+        """The dead-letter queue has them."""
+        self.dead += self._finish([(doomed.start, doomed.stop)])
+
+    def not_buried(self, doomed: Doomed, due: float) -> None:
+        """The dead-letter queue could not take them: they are tried once more after ``due``."""
+        self._returns.delay([(doomed.start, doomed.stop)], doomed.attempts - 1, due)
+
+    def seek(self, offset: int) -> None:
+        """Begin again at ``offset``; whatever is out is stale."""
+        for lease in list(self.leases.all()):
+            self.leases.release(lease, lease.start, lease.stop)
+        self._returns.clear()
+        self.doomed.clear()
+        self.start = self.floor = self.cursor = offset
+        self.acked = Ranges()
+        self.lost = self.dead = 0
+        self.dirty = True
+
     def counts(self, end: int) -> dict[str, int]:
-        """The group's books up to ``end``: ready + in_flight + acked + lost = end - start."""
+        """The books up to ``end``: ready + in_flight + acked + dead + lost = end - start.
+
+        ``ready`` holds the returned, the delayed and the doomed ones too.
+        """
         in_flight = self.leases.messages
-        acked = self.floor - self.start + len(self.acked)
+        finished = self.floor - self.start + len(self.acked)
         return {
-            "lag": end - self.start - acked,
-            "ready": end - self.start - acked - in_flight,
+            "lag": end - self.start - finished,
+            "ready": end - self.start - finished - in_flight,
             "in_flight": in_flight,
-            "acked": acked - self.lost,
+            "acked": finished - self.lost - self.dead,
+            "dead": self.dead,
             "lost": self.lost,
             "delivered": self.delivered,
             "redelivered": self.redelivered,
@@ -131,7 +215,13 @@ class Group:
 
     def state(self) -> dict[str, Any]:
         """What is kept over a restart; leases are not: their messages come again."""
-        return {"start": self.start, "floor": self.floor, "acked": list(self.acked)}
+        return {
+            "start": self.start,
+            "floor": self.floor,
+            "acked": list(self.acked),
+            "dead": self.dead,
+            "lost": self.lost,
+        }
 
     def restore(self, state: dict[str, Any], first: int, end: int) -> None:
         """Take up a place kept before, within what the log holds now.
@@ -146,13 +236,14 @@ class Group:
                 self.acked.add(max(start, self.floor), min(stop, end))
         self._raise_floor()
         self.cursor = self.floor
+        finished = self.floor - self.start + len(self.acked)
+        self.dead = min(int(state.get("dead", 0)), finished)
+        self.lost = min(int(state.get("lost", 0)), finished - self.dead)
 
     def _next_span(self, limit: int, end: int) -> tuple[int, int, int] | None:
-        if self._returned:
-            start, stop, tried = self._returned.pop(0)
-            if stop - start > limit:
-                self._returned.add((start + limit, stop, tried))
-            return start, min(stop, start + limit), tried + 1
+        again = self._returns.take(limit)
+        if again is not None:
+            return again.start, again.stop, again.tried + 1
         start, stop = self.acked.gap(self.cursor, end)
         stop = min(stop, start + limit)
         if start >= stop:
@@ -160,15 +251,40 @@ class Group:
         self.cursor = stop
         return start, stop, 1
 
+    def _release(
+        self, delivery: str, first: int, last: int, now: float
+    ) -> tuple[Lease | None, list[Span]]:
+        self.expire(now)
+        lease = self.leases.get(delivery)
+        return lease, self.leases.release(lease, first, last + 1) if lease else []
+
     def _give_back(self, lease: Lease) -> int:
         spans = self.leases.release(lease, lease.start, lease.stop)
-        self._returned.update((low, high, lease.attempt) for low, high in spans)
+        if lease.attempt >= self.rules.max_deliveries:
+            self._doom(spans, lease.attempt, DELIVERY_LIMIT, "never settled in time")
+        else:
+            self._returns.add(spans, lease.attempt)
         return sum(high - low for low, high in spans)
 
-    def _acked_within(self, start: int, stop: int) -> int:
+    def _doom(self, spans: list[Span], attempts: int, reason: str, error: str) -> None:
+        self.doomed += [Doomed(low, high, attempts, reason, error) for low, high in spans]
+
+    def _retry_seconds(self, attempt: int) -> float:
+        """Exponential backoff with equal jitter: half of the wait is fixed, half is drawn."""
+        longest = min(
+            self.rules.retry_last_seconds, self.rules.retry_first_seconds * 2.0 ** (attempt - 1)
+        )
+        return longest / 2 + self._rng.uniform(0, longest / 2)
+
+    def _finish(self, spans: list[Span]) -> int:
+        for low, high in spans:
+            self.acked.add(low, high)
+        self._raise_floor()
+        return sum(high - low for low, high in spans)
+
+    def _finished_within(self, start: int, stop: int) -> int:
         below = max(0, min(stop, self.floor) - start)
-        above: list[Span] = self.acked.overlap(start, stop)
-        return below + sum(high - low for low, high in above)
+        return below + sum(high - low for low, high in self.acked.overlap(start, stop))
 
     def _raise_floor(self) -> None:
         self.floor = self.acked.pop_from(self.floor)

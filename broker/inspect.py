@@ -9,9 +9,13 @@ from broker.broker import Broker
 from broker.events import record_envelopes
 from broker.partition import Partition
 from broker.topics import Topic
+from common import logs
+from common.errors import GroupInUse, NotFound
 from common.http.answers import send_json
 from common.http.body import decode_json, integer, parameters, read_body
-from common.wire import check_name
+from common.wire import check_name, read_start
+
+log = logs.get("broker.inspect")
 
 MAX_TOPIC_BODY = 4096
 MAX_PARTITIONS = 256
@@ -66,13 +70,51 @@ class ListGroups:
             topics = [self._broker.topics.get(check_name(given["topic"], "topic"))]
         broker = self._broker.options.broker_name
         rows = [
-            {"broker": broker, "topic": topic.name, "partition": part.number, "group": name}
+            {"broker": broker, "topic": topic.name, "partition": part.number, "group": group.name}
             | group.counts(part.end)
             for topic in topics
             for part in topic.partitions
-            for name, group in part.groups.items()
+            for group in part.groups
         ]
         await send_json(send, {"groups": rows})
+
+
+class Seek:
+    """``POST /groups/{group}/seek``: deliver again from somewhere, or skip to somewhere."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = parameters(scope)
+        group = check_name(scope["path_params"]["group"], "group")
+        topic = self._broker.topics.get(check_name(given.get("topic"), "topic"))
+        start = read_start(given.get("to", ""), "to")
+        partitions = topic.partitions
+        if "partition" in given:
+            partitions = [topic.partition(integer(given, "partition", 0, 0, MAX_PARTITIONS))]
+        places = {str(part.number): await part.seek(group, start) for part in partitions}
+        log.info("group moved", topic=topic.name, group=group, to=start)
+        await send_json(send, {"topic": topic.name, "group": group, "offsets": places})
+
+
+class ForgetGroup:
+    """``DELETE /groups/{group}``: its place is dropped; it would begin anew."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        group = check_name(scope["path_params"]["group"], "group")
+        topic = self._broker.topics.get(check_name(parameters(scope).get("topic"), "topic"))
+        if group not in topic.groups():
+            raise NotFound(f"topic {topic.name} has no group {group}")
+        if any(part.in_use(group) for part in topic.partitions):
+            raise GroupInUse(f"group {group} has consumers; close their streams first")
+        for part in topic.partitions:
+            await part.groups.forget(group)
+        log.info("group forgotten", topic=topic.name, group=group)
+        await send_json(send, {"topic": topic.name, "group": group})
 
 
 class ListMessages:

@@ -1,6 +1,6 @@
 """Leases: which messages are with whom, until when."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from sortedcontainers import SortedList
@@ -21,16 +21,24 @@ class Lease:
     It is one thing until a part of it is settled; only then are its parts counted apart.
     """
 
-    __slots__ = ("_parts", "attempt", "deadline", "delivery", "holder", "start", "stop")
+    __slots__ = ("_parts", "attempt", "deadline", "delivery", "holder", "opened", "start", "stop")
 
     def __init__(
-        self, delivery: str, start: int, stop: int, attempt: int, deadline: float, holder: Holder
+        self,
+        delivery: str,
+        start: int,
+        stop: int,
+        attempt: int,
+        now: float,
+        timeout_seconds: float,
+        holder: Holder,
     ) -> None:
         self.delivery = delivery
         self.start = start
         self.stop = stop
         self.attempt = attempt
-        self.deadline = deadline
+        self.opened = now
+        self.deadline = now + timeout_seconds
         self.holder = holder
         self._parts: Ranges | None = None
 
@@ -97,6 +105,16 @@ class LeaseBook:
             self._close(lease)
         lease.holder.released(count)
         return spans
+
+    def set_deadline(self, lease: Lease, deadline: float) -> None:
+        """Let a lease run out at another time."""
+        self._by_deadline.discard((lease.deadline, lease.delivery))
+        lease.deadline = deadline
+        self._by_deadline.add((deadline, lease.delivery))
+
+    def all(self) -> Iterable[Lease]:
+        """Every open lease."""
+        return self._by_delivery.values()
 
     def due(self, now: float) -> Iterator[Lease]:
         """The leases whose deadline has come, the oldest first; the caller releases each."""

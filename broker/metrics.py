@@ -6,7 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from broker.partition import Partition
-from broker.topics import Topics
+from broker.topics import Topic, Topics
 
 Table = dict[str, tuple[str, Callable[[Partition], float]]]
 
@@ -24,6 +24,7 @@ class BrokerCollector(Collector):
         partitions = self._topics.partitions()
         yield from partition_metrics(partitions)
         yield from group_metrics(partitions)
+        yield dead_letter_metric(self._topics.all())
 
 
 def partition_metrics(partitions: list[Partition]) -> Iterator[Metric]:
@@ -58,6 +59,7 @@ def group_metrics(partitions: list[Partition]) -> Iterator[Metric]:
         "messages_delivered": ("Messages sent, those sent again included.", "delivered"),
         "messages_redelivered": ("Messages sent again.", "redelivered"),
         "messages_expired": ("Messages whose visibility timeout passed.", "expired"),
+        "messages_dead_lettered": ("Messages put into the dead-letter queue.", "dead"),
         "messages_lost": ("Messages the disk no longer had.", "lost"),
     }
     gauges = {
@@ -66,9 +68,9 @@ def group_metrics(partitions: list[Partition]) -> Iterator[Metric]:
         "group_in_flight": ("Messages sent and not acked.", "in_flight"),
     }
     rows = [
-        ([part.topic, str(part.number), name], group.counts(part.end))
+        ([part.topic, str(part.number), group.name], group.counts(part.end))
         for part in partitions
-        for name, group in part.groups.items()
+        for group in part.groups
     ]
     for metric, (text, key) in counters.items():
         counter = CounterMetricFamily(metric, text, labels=_GROUP)
@@ -80,3 +82,14 @@ def group_metrics(partitions: list[Partition]) -> Iterator[Metric]:
         for labels, counts in rows:
             gauge.add_metric(labels, counts[key])
         yield gauge
+
+
+def dead_letter_metric(topics: list[Topic]) -> Metric:
+    """How many dead letters wait for somebody to look at them."""
+    gauge = GaugeMetricFamily(
+        "dead_letters", "Messages in the dead-letter queue.", labels=["topic", "group"]
+    )
+    for topic in topics:
+        for group, dead in topic.dead.items():
+            gauge.add_metric([topic.name, group], dead.depth)
+    return gauge

@@ -45,6 +45,33 @@ class BrokerOptions(ServiceOptions):
         gt=0,
         le=43200,
     )
+    max_lease_seconds: Seconds = option(
+        "MAX_LEASE", 43200.0, "Longest a message stays with one consumer, extended.", gt=0
+    )
+    max_deliveries: int = option(
+        "MAX_DELIVERIES", 10, "Deliveries after which a message is a dead letter.", ge=1
+    )
+    retry_first_seconds: Seconds = option(
+        "RETRY_DELAY", 1.0, "Wait after the first nack for retry; it doubles.", ge=0, le=3600
+    )
+    retry_last_seconds: Seconds = option(
+        "RETRY_DELAY_MAX", 300.0, "Longest such wait.", ge=0, le=86400
+    )
+    idempotency_seconds: Seconds = option(
+        "IDEMPOTENCY_WINDOW", 600.0, "How long an idempotency key is remembered.", ge=0
+    )
+    idempotency_keys: int = option(
+        "IDEMPOTENCY_KEYS", 100_000, "Most idempotency keys a partition remembers.", ge=0
+    )
+    retention_seconds: Seconds = option(
+        "RETENTION", 3600.0, "How long messages stay that every group has settled.", ge=0
+    )
+    retention_bytes: Bytes = option(
+        "RETENTION_BYTES", 1 << 30, "Log size of a partition above which they go sooner.", ge=0
+    )
+    retention_check_seconds: Seconds = option(
+        "RETENTION_CHECK", 10.0, "How often that is looked at.", gt=0, le=3600
+    )
     heartbeat_seconds: Seconds = option(
         "HEARTBEAT", 15.0, "Longest silence of an event stream.", gt=0, le=60
     )

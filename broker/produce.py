@@ -6,12 +6,15 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from broker.broker import Broker
+from broker.commit import Draft
+from broker.dedup import KEY as IDEMPOTENCY_KEY
 from broker.events import text_flags
 from broker.partition import Partition
 from broker.topics import Topic
 from common.errors import InvalidRequest, TooLarge, Unavailable
 from common.http.answers import send_json
 from common.http.body import header, integer, parameters, read_body
+from common.journal.frame import EXTRA
 from common.queue.base import Produced
 from common.wire import DURABILITIES, check_name, message_id, partition_for, unwrap_payload
 
@@ -44,23 +47,34 @@ class Produce:
         given = parameters(scope)
         name = check_name(given.get("topic"), "topic")
         durability = read_durability(given, options.durability)
-        meta = read_meta(scope, given)
+        extra = read_extra(scope, given)
+        key = read_idempotency_key(scope)
         body = await read_body(scope, receive, options.max_body_bytes)
         content = read_content(body, header(scope, b"content-type") or b"")
         if content.messages > options.max_batch:
             raise TooLarge(f"a request holds at most {options.max_batch} messages")
-        partition = choose(await self._broker.topics.ensure(name), given)
-        flags = text_flags(content.body, content.lines)
-        record = await partition.produce(content.body, content.messages, flags, meta, durability)
+        partition = choose(await self._broker.topics.ensure(name), given, key)
+        stored = await partition.produce(draft(content, extra, key), durability)
         answer = Produced(
-            id=message_id(options.broker_name, partition.number, record.offset),
+            id=message_id(options.broker_name, partition.number, stored.offset),
             topic=name,
             partition=partition.number,
-            offset=record.offset,
-            count=record.count,
+            offset=stored.offset,
+            count=stored.messages,
             durability=durability,
+            duplicate=stored.duplicate,
         )
         await send_json(send, answer)
+
+
+def draft(content: Content, extra: dict[str, object], key: str) -> Draft:
+    """What is stored: the body, and packed beside it what there is to say of it."""
+    meta = extra | {IDEMPOTENCY_KEY: key} if key else extra
+    packed = msgspec.msgpack.encode(meta) if meta else b""
+    if len(packed) > MAX_META_BYTES:
+        raise TooLarge(f"key and headers of a message are over {MAX_META_BYTES} bytes")
+    flags = text_flags(content.body, content.lines) | (EXTRA if extra else 0)
+    return Draft(content.body, content.messages, flags, packed, key)
 
 
 def read_durability(given: dict[str, str], default: str) -> str:
@@ -71,13 +85,13 @@ def read_durability(given: dict[str, str], default: str) -> str:
     return durability
 
 
-def read_meta(scope: Scope, given: dict[str, str]) -> bytes:
-    """Key and headers of the messages, packed; empty when there are none."""
-    meta: dict[str, object] = {}
+def read_extra(scope: Scope, given: dict[str, str]) -> dict[str, object]:
+    """Key and headers that consumers get to see."""
+    extra: dict[str, object] = {}
     if "key" in given:
         if not 0 < len(given["key"]) <= MAX_KEY:
             raise InvalidRequest(f"a key has 1 to {MAX_KEY} characters")
-        meta["key"] = given["key"]
+        extra["key"] = given["key"]
     headers = {
         name.removeprefix(HEADER_PREFIX).decode("latin-1"): header_text(value)
         for name, value in scope["headers"]
@@ -86,11 +100,16 @@ def read_meta(scope: Scope, given: dict[str, str]) -> bytes:
     if len(headers) > MAX_HEADERS:
         raise InvalidRequest(f"a message has at most {MAX_HEADERS} headers")
     if headers:
-        meta["headers"] = headers
-    packed = msgspec.msgpack.encode(meta) if meta else b""
-    if len(packed) > MAX_META_BYTES:
-        raise TooLarge(f"key and headers of a message are over {MAX_META_BYTES} bytes")
-    return packed
+        extra["headers"] = headers
+    return extra
+
+
+def read_idempotency_key(scope: Scope) -> str:
+    """The request's own name, empty when it has none."""
+    key = (header(scope, b"idempotency-key") or b"").decode("latin-1")
+    if len(key) > MAX_KEY or not (key.isascii() and key.isprintable()):
+        raise InvalidRequest(f"an idempotency key is at most {MAX_KEY} printable ASCII characters")
+    return key
 
 
 def header_text(value: bytes) -> str:
@@ -129,11 +148,16 @@ def read_lines(body: bytes) -> Content:
     return Content(body, body.count(b"\n") + 1, True)
 
 
-def choose(topic: Topic, given: dict[str, str]) -> Partition:
-    """The partition that was asked for, or that of the key, or the next in turn."""
+def choose(topic: Topic, given: dict[str, str], idempotency_key: str) -> Partition:
+    """The partition asked for, or that of a key, or the next in turn.
+
+    A request with an idempotency key alone goes by that, so that its repeat meets it.
+    """
     if "partition" in given:
         last = len(topic.partitions) - 1
         return topic.partition(integer(given, "partition", 0, 0, last))
     if "key" in given:
         return topic.partition(partition_for(given["key"], len(topic.partitions)))
+    if idempotency_key:
+        return topic.partition(partition_for(idempotency_key, len(topic.partitions)))
     return topic.next_partition()

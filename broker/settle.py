@@ -1,12 +1,17 @@
-"""``POST /ack``: receipts come back."""
+"""``POST /ack``, ``/nack`` and ``/extend``: receipts come back."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Literal
 
 from starlette.types import Receive, Scope, Send
 
 from broker.broker import Broker
+from broker.group import Group
+from broker.group import Nack as Wish
+from broker.partition import Partition
 from broker.topics import Topic
-from common.errors import NotFound, ReceiptStale
+from common.errors import InvalidRequest, NotFound, ReceiptStale
 from common.http.answers import send_json
 from common.http.body import decode_json, parameters, read_body
 from common.queue.base import Settled
@@ -14,13 +19,32 @@ from common.wire import Receipt, SettleRequest, check_name, parse_receipt
 
 DEFAULT_GROUP = "default"
 STALE = "STALE"
-WRONG_BROKER = "WRONG_BROKER"
 UNKNOWN = "UNKNOWN"
+WRONG_BROKER = "WRONG_BROKER"
 YIELD_EVERY = 1000
+MAX_REASON = 1024
+MAX_DELAY_SECONDS = 7 * 86400.0
+
+Counts = tuple[int, int]
+Act = Callable[[Partition, Group, Receipt], Counts]
 
 
-class Ack:
-    """ASGI endpoint."""
+class NackRequest(SettleRequest):
+    """Body of ``POST /nack``."""
+
+    mode: Literal["retry", "release", "reject"] = "retry"
+    delay_seconds: float | None = None
+    reason: str = ""
+
+
+class ExtendRequest(SettleRequest):
+    """Body of ``POST /extend``."""
+
+    seconds: float | None = None
+
+
+class Settle:
+    """What the three verbs have in common; each says what is done with one receipt."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -29,35 +53,99 @@ class Ack:
         given = parameters(scope)
         topic = self._broker.topics.get(check_name(given.get("topic"), "topic"))
         group = check_name(given.get("group", DEFAULT_GROUP), "group")
-        if not any(group in part.groups for part in topic.partitions):
+        if group not in topic.groups():
             raise NotFound(f"topic {topic.name} has no group {group}")
         body = await read_body(scope, receive, self._broker.options.max_body_bytes)
-        settled = Settled(refused={})
-        receipts = decode_json(body, SettleRequest).receipts()
-        for number, (text, receipt) in enumerate([(t, parse_receipt(t)) for t in receipts], 1):
-            self._settle(topic, group, text, receipt, settled)
-            if number % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
+        receipts, act = self.read(body)
+        settled = await self._settle_all(topic, group, receipts, act)
         if settled.refused and not settled.acked and not settled.already:
             raise ReceiptStale("no receipt is held any more", details=settled.refused)
         await send_json(send, settled)
 
+    def read(self, body: bytes) -> tuple[list[str], Act]:
+        """The receipts of a body, and what is to be done with each.
+
+        An act returns how many messages it settled now, and how many were settled before.
+        """
+        raise NotImplementedError
+
+    async def _settle_all(self, topic: Topic, group: str, receipts: list[str], act: Act) -> Settled:
+        settled = Settled(refused={})
+        parsed = [(text, parse_receipt(text)) for text in receipts]
+        for number, (text, receipt) in enumerate(parsed, 1):
+            why = self._settle(topic, group, receipt, settled, act)
+            if why:
+                settled.refused[text] = why
+            if number % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+        return settled
+
     def _settle(
-        self, topic: Topic, group: str, text: str, receipt: Receipt, settled: Settled
-    ) -> None:
+        self, topic: Topic, group: str, receipt: Receipt, settled: Settled, act: Act
+    ) -> str:
+        """Settle one receipt; return why it was refused, wholly or in part."""
         if receipt.broker != self._broker.options.broker_name:
-            settled.refused[text] = WRONG_BROKER
-            return
+            return WRONG_BROKER
         if receipt.partition >= len(topic.partitions):
-            settled.refused[text] = UNKNOWN
-            return
+            return UNKNOWN
         partition = topic.partitions[receipt.partition]
         place = partition.groups.get(group)
         if place is None:
-            settled.refused[text] = UNKNOWN
-            return
-        acked, already = partition.settle(place, receipt.delivery, receipt.first, receipt.last)
-        settled.acked += acked
+            return UNKNOWN
+        done, already = act(partition, place, receipt)
+        settled.acked += done
         settled.already += already
-        if acked + already <= receipt.last - receipt.first:
-            settled.refused[text] = STALE
+        return STALE if done + already <= receipt.last - receipt.first else ""
+
+
+class Ack(Settle):
+    """ASGI endpoint: done with it."""
+
+    def read(self, body: bytes) -> tuple[list[str], Act]:
+        """See ``Settle``."""
+        return decode_json(body, SettleRequest).receipts(), ack
+
+
+class Nack(Settle):
+    """ASGI endpoint: again now, again later, or never."""
+
+    def read(self, body: bytes) -> tuple[list[str], Act]:
+        """See ``Settle``."""
+        request = decode_json(body, NackRequest)
+        check_nack(request)
+        wish = Wish(request.mode, request.delay_seconds, request.reason)
+        return request.receipts(), lambda partition, group, receipt: (
+            partition.nack(group, receipt.delivery, receipt.first, receipt.last, wish),
+            0,
+        )
+
+
+class Extend(Settle):
+    """ASGI endpoint: more time for a whole delivery."""
+
+    def read(self, body: bytes) -> tuple[list[str], Act]:
+        """See ``Settle``."""
+        request = decode_json(body, ExtendRequest)
+        options = self._broker.options
+        seconds = options.visibility_timeout_seconds if request.seconds is None else request.seconds
+        if not 0 < seconds <= options.max_lease_seconds:
+            raise InvalidRequest(f"seconds must be above 0, at most {options.max_lease_seconds:g}")
+
+        def extend(partition: Partition, group: Group, receipt: Receipt) -> Counts:
+            lease = partition.extend(group, receipt.delivery, seconds)
+            return (receipt.last - receipt.first + 1 if lease else 0), 0
+
+        return request.receipts(), extend
+
+
+def ack(partition: Partition, group: Group, receipt: Receipt) -> Counts:
+    """Settle the messages of a receipt."""
+    return partition.settle(group, receipt.delivery, receipt.first, receipt.last)
+
+
+def check_nack(request: NackRequest) -> None:
+    """Refuse a wish that makes no sense."""
+    if request.delay_seconds is not None and not 0 <= request.delay_seconds <= MAX_DELAY_SECONDS:
+        raise InvalidRequest(f"delay_seconds must be from 0 to {MAX_DELAY_SECONDS:g}")
+    if len(request.reason) > MAX_REASON:
+        raise InvalidRequest(f"a reason has at most {MAX_REASON} characters")

@@ -2,16 +2,21 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from broker.group import Group
 from broker.lease import Lease
 from broker.partition import Partition
 from common import logs
 from common.clock import Clock
-from common.journal.frame import Record
+from common.journal.frame import FOR_ONE, Record
 
 log = logs.get("broker.subscription")
+
+FOR_GROUP = "group"
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,14 @@ class Handout:
 class Subscription:
     """Takes leases from its partitions in turn; the holder of them all."""
 
-    def __init__(self, places: list[tuple[Partition, Group]], limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self,
+        group: str,
+        places: list[tuple[Partition, Group]],
+        limits: Limits,
+        clock: Clock,
+    ) -> None:
+        self.group = group
         self.in_flight = 0
         self._places = places
         self._limits = limits
@@ -107,6 +119,12 @@ class Subscription:
             self._lost(partition, group, lease, first)
             return None
         records = contiguous(records, lease.stop)
+        other = foreign(records, group.name)
+        if other == 0:
+            group.shrink(lease, records[0].end)
+            group.pass_over(lease, lease.start, records[0].end)
+            return None
+        records = records[:other]
         if records[-1].end < lease.stop:
             group.shrink(lease, records[-1].end)
         return Handout(partition, lease, records)
@@ -133,3 +151,17 @@ def contiguous(records: list[Record], stop: int) -> list[Record]:
             break
         found.append(record)
     return found
+
+
+def only_for(record: Record) -> str | None:
+    """The one group that a record is for, or None: it is for all."""
+    if not record.flags & FOR_ONE:
+        return None
+    return str(msgspec.msgpack.decode(record.meta)[FOR_GROUP])
+
+
+def foreign(records: Sequence[Record], group: str) -> int | None:
+    """Index of the first record that is for another group, if there is one."""
+    return next(
+        (i for i, record in enumerate(records) if only_for(record) not in (None, group)), None
+    )

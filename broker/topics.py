@@ -3,7 +3,9 @@
 import asyncio
 from pathlib import Path
 
-from broker.partition import Partition, Surroundings
+from broker.deadletters import DeadLetters
+from broker.partition import Partition
+from broker.surroundings import Surroundings
 from common.errors import InvalidRequest, NotFound, Overloaded, TopicConflict
 from common.journal import position
 from common.journal.frame import FrameTooNewError
@@ -13,15 +15,23 @@ from common.threads import run_in
 from common.wire import check_name
 
 TOPIC_FILE = "topic"
+DEAD_DIRECTORY = "dead"
 
 
 class Topic:
     """A name and its partitions, all of them, whichever broker the ring gives them to."""
 
-    def __init__(self, name: str, partitions: list[Partition]) -> None:
+    def __init__(
+        self, name: str, partitions: list[Partition], directory: Path, shared: Surroundings
+    ) -> None:
         self.name = name
         self.partitions = partitions
+        self.dead: dict[str, DeadLetters] = {}
+        self._directory = directory / DEAD_DIRECTORY
+        self._shared = shared
         self._turn = 0
+        for group in shared.files.names(self._directory):
+            self._open_dead(group)
 
     def partition(self, number: int) -> Partition:
         """The partition of a number."""
@@ -35,6 +45,25 @@ class Topic:
         """The partitions in turn."""
         self._turn = (self._turn + 1) % len(self.partitions)
         return self.partitions[self._turn]
+
+    def groups(self) -> list[str]:
+        """The names of all groups that have a place in some partition."""
+        return sorted({group.name for part in self.partitions for group in part.groups})
+
+    async def dead_letters(self, group: str) -> DeadLetters:
+        """The dead letters of a group, their log made if it is not there."""
+        if group not in self.dead:
+            await run_in(self._shared.disk, self._open_dead, group)
+        return self.dead[group]
+
+    async def close(self) -> None:
+        """Close every file, all at once."""
+        await asyncio.gather(*(partition.close() for partition in self.partitions))
+        await asyncio.gather(*(dead.close() for dead in self.dead.values()))
+
+    def _open_dead(self, group: str) -> None:
+        owner = f"{self.name}/{DEAD_DIRECTORY}/{group}"
+        self.dead.setdefault(group, DeadLetters(self._directory / group, owner, self._shared))
 
 
 class Topics:
@@ -83,8 +112,8 @@ class Topics:
         return topic
 
     async def close(self) -> None:
-        """Close every partition, all at once."""
-        await asyncio.gather(*(partition.close() for partition in self.partitions()))
+        """Close every topic, all at once."""
+        await asyncio.gather(*(topic.close() for topic in self.all()))
 
     async def _make(self, name: str, count: int | None) -> Topic:
         if len(self._topics) >= self._shared.options.max_topics:
@@ -127,9 +156,9 @@ class Topics:
         numbers = range(int(state["partitions"]))
         try:
             partitions = [Partition(name, n, directory / str(n), self._shared) for n in numbers]
+            return Topic(name, partitions, directory, self._shared)
         except (FrameTooNewError, SegmentTooNewError) as error:
             refuse([f"{directory}: {error}; nothing was changed"])
-        return Topic(name, partitions)
 
 
 def parse_topic(text: str, default_count: int) -> tuple[str, int]:

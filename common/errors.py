@@ -68,6 +68,12 @@ class ReceiptStale(TelemetryError):
     status, code = 409, "RECEIPT_STALE"
 
 
+class GroupInUse(TelemetryError):
+    """The group has consumers; it can be dropped once their streams are closed."""
+
+    status, code = 409, "GROUP_IN_USE"
+
+
 class TopicConflict(TelemetryError):
     """The topic exists with other settings that cannot be changed so."""
 

@@ -29,6 +29,10 @@ class Lifecycle:
         task.add_done_callback(lambda done: self._ended(name, done))
         return task
 
+    def has(self, name: str) -> bool:
+        """Whether a task of this name runs."""
+        return name in self._tasks
+
     def on_stop(self, act: Callable[[], None]) -> None:
         """Call ``act`` once, as soon as the process is to stop."""
         self._on_stop.append(act)

@@ -94,6 +94,13 @@ def check_name(name: str | None, what: str) -> str:
     return name
 
 
+def read_start(text: str, what: str) -> str:
+    """A place in a partition: ``earliest``, ``latest`` or an offset."""
+    if text in ("earliest", "latest") or (text.isascii() and text.isdigit() and len(text) < 19):
+        return text
+    raise InvalidRequest(f"{what} must be earliest, latest or an offset")
+
+
 def parse_receipt(text: str) -> Receipt:
     """Read a receipt back; raises ReceiptInvalid."""
     found = _RECEIPT.fullmatch(text)

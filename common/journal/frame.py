@@ -7,6 +7,8 @@ The law of the frame, version 1. All numbers little-endian::
      4      1  version     1
      5      1  flags       bit 0 LINES: the body is ``count`` payloads with one LF between each two
                            bit 1 TEXT: the body is UTF-8 without CR (and, unless LINES, without LF)
+                           bit 2 EXTRA: the meta part holds a key or headers
+                           bit 3 FOR_ONE: the meta part names the one group it is for
      6      2  meta length bytes of the meta part
      8      4  length      bytes of meta and body together
     12      4  count       messages in the frame, 1 or more
@@ -33,6 +35,8 @@ MAGIC = b"TSF1"
 VERSION = 1
 LINES = 1
 TEXT = 2
+EXTRA = 4
+FOR_ONE = 8
 MAX_LENGTH = 256 << 20
 
 _HEAD = struct.Struct("<4sBBHIIQQ")
@@ -115,6 +119,11 @@ def frame_length(buffer: bytes, position: int) -> int:
     if not count or meta_length > length or length > MAX_LENGTH:
         raise FrameError("the header makes no sense")
     return HEADER_BYTES + int(length)
+
+
+def created_at(header: bytes) -> int:
+    """When the record of a frame was made, from its header alone; not checked."""
+    return int(_HEAD.unpack_from(header)[-1])
 
 
 def decode(buffer: bytes, position: int, salt: int) -> Record:

@@ -6,19 +6,18 @@ disk: services make them in threads of their own.
 
 import errno
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common import logs
 from common.errors import DiskFull, PartitionReadOnly, TelemetryError, Unavailable
-from common.journal import frame, segment
+from common.journal import frame, recovery, segment
 from common.journal.files import AppendFile, Files
 from common.journal.frame import Record
 from common.journal.segment import Segment
 
 log = logs.get("journal")
 
-QUARANTINE_SUFFIX = ".bad"
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
@@ -27,10 +26,18 @@ class Journal:
     """The segments of one owner in one directory.
 
     ``torn_bytes`` were cut from the end at recovery; ``corrupt_frames`` counts places where
-    reading met bytes that are not what was written.
+    reading met bytes that are not what was written. At recovery ``seen`` is called with every
+    record of the last segment.
     """
 
-    def __init__(self, directory: Path, owner: str, segment_bytes: int, files: Files) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        owner: str,
+        segment_bytes: int,
+        files: Files,
+        seen: Callable[[Record], None] | None = None,
+    ) -> None:
         self.directory = directory
         self.owner = owner
         self.torn_bytes = 0
@@ -38,9 +45,11 @@ class Journal:
         self.read_only = ""
         self._segment_bytes = segment_bytes
         self._files = files
-        self._segments: list[Segment] = []
+        self._segments: list[Segment] = recovery.open_segments(directory, owner, files)
         self._file: AppendFile | None = None
-        self._recover()
+        if self._segments:
+            found = recovery.recover_last(self._segments[-1], files, seen or recovery.ignore)
+            self._file, self.torn_bytes, self.corrupt_frames = found
 
     @property
     def first_offset(self) -> int:
@@ -51,6 +60,11 @@ class Journal:
     def next_offset(self) -> int:
         """The offset the next record gets."""
         return self._segments[-1].end if self._segments else 0
+
+    @property
+    def last_base(self) -> int:
+        """Where the file that is written to begins."""
+        return self._segments[-1].base if self._segments else 0
 
     @property
     def size(self) -> int:
@@ -97,6 +111,19 @@ class Journal:
             self._segments = self._segments[1:]  # a reader may be walking the old list
             count += 1
         return count
+
+    def retire(self, before: int, older_than_ms: int, max_bytes: int) -> int:
+        """Trim below ``before`` what is older than a time, or too much; return how many segments.
+
+        ``max_bytes`` is the size above which age does not count; 0 is none.
+        """
+        limit, size = 0, self.size
+        for part, following in itertools.pairwise(self._segments):
+            too_much = max_bytes > 0 and size > max_bytes
+            if part.end > before or not (too_much or self._began_ms(following) <= older_than_ms):
+                break
+            limit, size = part.end, size - part.size
+        return self.trim(limit)
 
     def close(self) -> None:
         """Sync and close; a journal closed so needs no repair. Raises PartitionReadOnly."""
@@ -172,6 +199,11 @@ class Journal:
         self._segments.append(Segment(path, base, base, segment.HEADER_BYTES, salt))
         return file, self._segments[-1]
 
+    def _began_ms(self, part: Segment) -> int:
+        """When the first record of a segment was made: no record before it is newer."""
+        header = self._files.read(part.path, segment.HEADER_BYTES, frame.HEADER_BYTES)
+        return frame.created_at(header)
+
     def _segment_of(self, offset: int) -> Segment | None:
         return next((part for part in self._segments if offset < part.end), None)
 
@@ -226,52 +258,3 @@ class Journal:
             reason=str(error),
         )
         return part.size if found is None else position + found
-
-    def _recover(self) -> None:
-        names = self._files.names(self.directory)
-        bases = sorted(base for name in names if (base := segment.base_of(name)) is not None)
-        parts = [part for base in bases if (part := self._open_segment(base)) is not None]
-        for part, following in itertools.pairwise(parts):
-            part.end = following.base
-        self._segments = parts
-        if parts:
-            self._recover_last(parts[-1])
-
-    def _open_segment(self, base: int) -> Segment | None:
-        path = segment.path_of(self.directory, base)
-        header = self._files.read(path, 0, segment.HEADER_BYTES)
-        try:
-            segment.check_header(header, base, self.owner)
-        except segment.SegmentError as error:
-            self._quarantine(path, str(error))
-            return None
-        return Segment(path, base, base, self._files.size(path), segment.salt_of(header))
-
-    def _quarantine(self, path: Path, reason: str) -> None:
-        taken = self._files.names(self.directory)
-        names = (f"{path.name}{number or ''}{QUARANTINE_SUFFIX}" for number in itertools.count())
-        target = path.with_name(next(name for name in names if name not in taken))
-        self._files.replace(path, target)
-        log.error("segment quarantined", file=str(path), moved_to=str(target), reason=reason)
-
-    def _recover_last(self, last: Segment) -> None:
-        """Find the end of the last good frame; what follows was never acknowledged."""
-        position = segment.HEADER_BYTES
-        buffer = self._files.read(last.path, 0, last.size)
-        while True:
-            for at, record in frame.decode_all(buffer, position, last.salt):
-                last.note(record.offset, at)
-                last.end, position = max(last.end, record.end), at + record.size
-            found = frame.find(buffer, position, last.salt, last.end)
-            if found is None:
-                break
-            self.corrupt_frames += 1
-            log.error("damaged frame skipped", file=str(last.path), position=position)
-            position = found
-        self._file = self._files.append_to(last.path)
-        if position < last.size:
-            self.torn_bytes = last.size - position
-            log.warning("torn tail cut", file=str(last.path), bytes=self.torn_bytes)
-            self._file.truncate(position)
-            self._file.sync()
-            last.size = position

@@ -1,17 +1,24 @@
 """A group against a model in which every message has one state, through any run of events."""
 
 import itertools
+import random
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from broker.group import Group
+from broker.group import Group, Rules
 from broker.lease import Lease
 
 READY, LEASED, ACKED, LOST = "ready", "leased", "acked", "lost"
 TIMEOUT = 30.0
+RULES = Rules(
+    max_deliveries=10**9,
+    retry_first_seconds=1.0,
+    retry_last_seconds=60.0,
+    max_lease_seconds=12 * TIMEOUT,
+)
 HOLDERS = st.integers(0, 2)
 PARTS = st.tuples(st.integers(0, 5), st.integers(0, 5)).map(sorted)
 
@@ -29,7 +36,7 @@ class Holder:
 
 def new_group(floor: int = 0) -> Group:
     numbers = itertools.count(1)
-    return Group("g", floor, lambda: f"{next(numbers):x}")
+    return Group("g", floor, lambda: f"{next(numbers):x}", RULES, random.Random(1))
 
 
 class GroupMachine(RuleBasedStateMachine):
@@ -124,7 +131,7 @@ class GroupMachine(RuleBasedStateMachine):
         kept = self.group.state()
         self.group = new_group()
         self.group.restore(kept, 0, len(self.state))
-        self.state = [ACKED if word in (ACKED, LOST) else READY for word in self.state]
+        self.state = [word if word in (ACKED, LOST) else READY for word in self.state]
         self.tries = [0] * len(self.state)
         self.leases, self.held = [], {}
         self.holders = [Holder() for _ in range(3)]

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from broker.partition import Partition, Surroundings
+from broker.commit import Draft
+from broker.group import Group
+from broker.partition import Partition
+from broker.surroundings import Surroundings
 from common.errors import Overloaded, TelemetryError
 from common.journal.frame import TEXT
 from tests.support.broker import broker_options
@@ -28,12 +31,18 @@ def disk() -> Iterator[ThreadPoolExecutor]:
 
 def open_partition(files: MemoryFiles, disk: ThreadPoolExecutor, **given: Any) -> Partition:
     options = broker_options(Path("/data"), **given)
-    shared = Surroundings(options, files, disk, ManualClock(), new_delivery=lambda: "d1")
+    shared = Surroundings(options, files, disk, ManualClock(), random.Random(1), lambda: "d1")
     return Partition("t", 0, DIRECTORY, shared)
 
 
 async def produce(partition: Partition, body: bytes, durability: str = "fsync") -> int:
-    return (await partition.produce(body, 1, TEXT, b"", durability)).offset
+    return (await partition.produce(Draft(body, 1, TEXT), durability)).offset
+
+
+def place(partition: Partition, group: str) -> Group:
+    found = partition.groups.get(group)
+    assert found is not None
+    return found
 
 
 async def bodies(partition: Partition) -> list[bytes]:
@@ -101,7 +110,7 @@ async def test_a_new_place_at_the_end_survives_a_power_cut(disk: ThreadPoolExecu
     await produce(partition, b"old")
     await partition.open_group("g", "latest")
     files.crash()
-    assert open_partition(files, disk).groups["g"].floor == 1
+    assert place(open_partition(files, disk), "g").floor == 1
 
 
 async def test_places_not_written_down_are_tried_again(disk: ThreadPoolExecutor) -> None:
@@ -109,9 +118,9 @@ async def test_places_not_written_down_are_tried_again(disk: ThreadPoolExecutor)
     partition = open_partition(files, disk)
     files.fail("replace")
     await partition.open_group("g", "earliest")
-    assert open_partition(files, disk).groups == {}
-    await partition.checkpoint()
-    assert "g" in open_partition(files, disk).groups
+    assert not open_partition(files, disk).groups
+    await partition.groups.save()
+    assert open_partition(files, disk).groups.get("g")
 
 
 async def test_only_so_many_bytes_wait_for_the_disk(disk: ThreadPoolExecutor) -> None:

@@ -1,0 +1,204 @@
+"""The one owner of a partition's log: what waits is written in one go.
+
+A produce waits in ``_pending`` until the disk is free; then everything that waits is written and
+synced together, by one task at a time. That is the group commit.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from broker.dedup import Dedup
+from broker.surroundings import Surroundings
+from common import logs
+from common.errors import Overloaded, PartitionReadOnly, TelemetryError
+from common.journal import position
+from common.journal.frame import Record
+from common.journal.journal import Journal
+from common.threads import run_in
+
+log = logs.get("broker.commit")
+
+KEYS_FILE = "keys"
+SCAN_BYTES = 4 << 20
+
+
+class Draft(NamedTuple):
+    """What a request brings to a partition: payloads in one body."""
+
+    body: bytes
+    messages: int
+    flags: int = 0
+    meta: bytes = b""
+    idempotency_key: str = ""
+
+
+class Stored(NamedTuple):
+    """Where it lies, and whether it lay there before."""
+
+    offset: int
+    messages: int
+    duplicate: bool = False
+
+
+@dataclass
+class Waiting:
+    """A produce on its way to the disk."""
+
+    record: Record
+    durability: str
+    key: str
+    done: asyncio.Future[Record]
+
+
+class Committer:
+    """Numbers records, writes them, and says when they are stored."""
+
+    def __init__(self, name: str, directory: Path, shared: Surroundings) -> None:
+        options = shared.options
+        self._name = name
+        self._shared = shared
+        self._keys_path = directory / KEYS_FILE
+        self._dedup = Dedup(int(options.idempotency_seconds * 1000), options.idempotency_keys)
+        through = self._restore_keys()
+        self.journal = Journal(
+            directory, name, options.segment_bytes, shared.files, seen=self._dedup.learn
+        )
+        self._relearn_keys(through)
+        self._next_offset = self.journal.next_offset
+        self._pending: list[Waiting] = []
+        self._pending_bytes = 0
+        self._storing: dict[str, asyncio.Future[Record]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._refusing = False
+        self.committed: Callable[[Sequence[Record]], None] = _nobody
+
+    async def store(self, draft: Draft, durability: str) -> Stored:
+        """Store one frame; return when ``durability`` is reached, or was for the same key."""
+        if draft.idempotency_key:
+            earlier = await self._stored_before(draft.idempotency_key)
+            if earlier is not None:
+                return earlier
+        if self.journal.read_only:
+            raise PartitionReadOnly(self.journal.read_only)
+        record, done = self._enqueue(draft, durability)
+        if durability == "memory":
+            done.add_done_callback(_forget)
+        else:
+            await done
+        return Stored(record.offset, record.count)
+
+    async def close(self) -> None:
+        """Finish what waits, then close the log."""
+        if self._task is not None:
+            await self._task
+        try:
+            await run_in(self._shared.disk, self.journal.close)
+        except PartitionReadOnly as error:
+            log.error("log not synced at its end", partition=self._name, reason=error.message)
+
+    def _enqueue(self, draft: Draft, durability: str) -> tuple[Record, asyncio.Future[Record]]:
+        created_at = int(self._shared.clock.wall() * 1000)
+        record = Record(
+            self._next_offset, draft.messages, created_at, draft.flags, draft.meta, draft.body
+        )
+        if self._pending and self._pending_bytes + record.size > self._shared.options.pending_bytes:
+            raise Overloaded("the disk is behind; too much waits for it")
+        done: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+        self._pending.append(Waiting(record, durability, draft.idempotency_key, done))
+        self._next_offset += draft.messages
+        self._pending_bytes += record.size
+        if draft.idempotency_key:
+            self._storing[draft.idempotency_key] = done
+        if self._task is None:
+            self._task = asyncio.create_task(self._commit(), name=f"commit {self._name}")
+        return record, done
+
+    async def _stored_before(self, key: str) -> Stored | None:
+        under_way = self._storing.get(key)
+        if under_way is not None:
+            record = await asyncio.shield(under_way)
+            return Stored(record.offset, record.count, duplicate=True)
+        place = self._dedup.find(key)
+        return Stored(place.offset, place.messages, duplicate=True) if place else None
+
+    async def _commit(self) -> None:
+        try:
+            while self._pending:
+                batch, self._pending, self._pending_bytes = self._pending, [], 0
+                await self._commit_batch(batch)
+        finally:
+            self._task = None
+
+    async def _commit_batch(self, batch: Sequence[Waiting]) -> None:
+        records = [waiting.record for waiting in batch]
+        sync = any(waiting.durability == "fsync" for waiting in batch)
+        try:
+            await run_in(self._shared.disk, self._append, records, sync)
+        except Exception as error:
+            self._refuse(batch, error)
+            return
+        if self._refusing:
+            log.info("produces taken again", partition=self._name)
+            self._refusing = False
+        for waiting in batch:
+            self._storing.pop(waiting.key, None)
+            if not waiting.done.done():
+                waiting.done.set_result(waiting.record)
+        self.committed(records)
+
+    def _append(self, records: Sequence[Record], sync: bool) -> None:
+        """Write records and learn their keys; the keys are kept whenever a file is full."""
+        base = self.journal.last_base
+        self.journal.append(records, sync)
+        if self.journal.last_base != base:
+            self._save_keys(self.journal.last_base)
+        for record in records:
+            self._dedup.learn(record)
+
+    def _refuse(self, batch: Sequence[Waiting], error: Exception) -> None:
+        if not self._refusing:
+            unexpected = None if isinstance(error, TelemetryError) else error
+            log.error(
+                "produces refused", partition=self._name, reason=str(error), exc_info=unexpected
+            )
+        self._refusing = True
+        for waiting in batch:
+            self._storing.pop(waiting.key, None)
+            if not waiting.done.done():
+                waiting.done.set_exception(error)
+        self._next_offset = self.journal.next_offset
+        for waiting in self._pending:
+            waiting.record.offset = self._next_offset
+            self._next_offset += waiting.record.count
+
+    def _save_keys(self, through: int) -> None:
+        state = {"through": through, "keys": self._dedup.state()}
+        position.save(self._shared.files, self._keys_path, state)
+
+    def _restore_keys(self) -> int:
+        """Take up the keys kept when the last file was full; return up to where they go."""
+        state = position.load(self._shared.files, self._keys_path) or {"through": 0, "keys": []}
+        self._dedup.restore(state["keys"])
+        return int(state["through"])
+
+    def _relearn_keys(self, through: int) -> None:
+        """Learn from the files between the kept keys and the last one, which was read already."""
+        while through < self.journal.last_base:
+            records = self.journal.read(through, SCAN_BYTES)
+            for record in records:
+                self._dedup.learn(record)
+            through = records[-1].end if records else self.journal.last_base
+        self._dedup.drop_from(self.journal.next_offset)
+
+
+def _forget(done: asyncio.Future[Record]) -> None:
+    """Nobody waits for a produce to memory; what the disk said is in the log."""
+    if not done.cancelled():
+        done.exception()
+
+
+def _nobody(records: Sequence[Record]) -> None:
+    """Who hears of commits until somebody listens."""

@@ -1,0 +1,133 @@
+"""The dead letters of one group of a topic, on this broker: a log of their own.
+
+A letter is one frame: the payload as its body, what happened to it as its meta. Letters taken out,
+by redrive or purge, are remembered as ranges in a position file.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from broker.ranges import Ranges
+from broker.surroundings import Surroundings
+from common.journal import position
+from common.journal.frame import Record
+from common.journal.journal import Journal
+from common.threads import run_in
+
+READ_BYTES = 1 << 20
+REMOVED_FILE = "removed"
+
+
+class DeadLetter(msgspec.Struct, omit_defaults=True):
+    """A message that will not be delivered again by itself, and why.
+
+    ``reason`` is DELIVERY_LIMIT or REJECTED, ``error`` the consumer's own words; ``dead_at`` in
+    milliseconds since 1970 UTC.
+    """
+
+    partition: int
+    offset: int
+    attempts: int
+    reason: str
+    error: str
+    dead_at: int
+    key: str | None = None
+    headers: dict[str, str] | None = None
+
+
+class Kept(NamedTuple):
+    """A letter with its number in the queue and its payload."""
+
+    number: int
+    letter: DeadLetter
+    payload: bytes
+
+
+class DeadLetters:
+    """One queue of dead letters; one caller at a time, the rest wait."""
+
+    def __init__(self, directory: Path, owner: str, shared: Surroundings) -> None:
+        self._shared = shared
+        self._journal = Journal(directory, owner, shared.options.segment_bytes, shared.files)
+        self._removed_path = directory / REMOVED_FILE
+        kept = position.load(shared.files, self._removed_path) or []
+        self._removed = Ranges([(start, stop) for start, stop in kept])
+        self._removed.remove(self._journal.next_offset, 1 << 62)
+        self._busy = asyncio.Lock()
+
+    @property
+    def depth(self) -> int:
+        """Letters in the queue."""
+        first = self._journal.first_offset
+        gone = sum(high - low for low, high in self._removed.overlap(first, self._end))
+        return self._end - first - gone
+
+    async def add(self, letters: Sequence[tuple[DeadLetter, bytes]]) -> None:
+        """Keep letters with their payloads, synced."""
+        async with self._busy:
+            await run_in(self._shared.disk, self._append, letters)
+
+    async def page(self, number: int, limit: int, reason: str = "") -> list[Kept]:
+        """Up to ``limit`` letters from ``number`` on, of one reason if it is given."""
+        async with self._busy:
+            return await run_in(self._shared.disk, self._read, number, limit, reason)
+
+    async def remove(self, numbers: Sequence[int]) -> None:
+        """Take letters out."""
+        async with self._busy:
+            await run_in(self._shared.disk, self._remove, [(n, n + 1) for n in numbers])
+
+    async def purge(self) -> int:
+        """Take every letter out; return how many."""
+        async with self._busy:
+            depth = self.depth
+            span = (self._journal.first_offset, self._end)
+            await run_in(self._shared.disk, self._remove, [span])
+            return depth
+
+    async def close(self) -> None:
+        """Sync and close."""
+        async with self._busy:
+            await run_in(self._shared.disk, self._journal.close)
+
+    @property
+    def _end(self) -> int:
+        return self._journal.next_offset
+
+    def _append(self, letters: Sequence[tuple[DeadLetter, bytes]]) -> None:
+        records = [
+            Record(number, 1, letter.dead_at, 0, msgspec.msgpack.encode(letter), payload)
+            for number, (letter, payload) in enumerate(letters, self._end)
+        ]
+        self._journal.append(records, sync=True)
+
+    def _read(self, number: int, limit: int, reason: str) -> list[Kept]:
+        found: list[Kept] = []
+        number = max(number, self._journal.first_offset)
+        while len(found) < limit and number < self._end:
+            number, stop = self._removed.gap(number, self._end)
+            records = self._journal.read(number, READ_BYTES) if number < stop else []
+            found += [kept for record in records if (kept := self._letter(record, reason))]
+            number = records[-1].end if records else self._end
+        return found[:limit]
+
+    def _letter(self, record: Record, reason: str) -> Kept | None:
+        if self._removed.overlap(record.offset, record.end):
+            return None
+        letter = msgspec.msgpack.decode(record.meta, type=DeadLetter)
+        return (
+            None if reason and letter.reason != reason else Kept(record.offset, letter, record.body)
+        )
+
+    def _remove(self, spans: Sequence[tuple[int, int]]) -> None:
+        for start, stop in spans:
+            if start < stop:
+                self._removed.add(start, stop)
+        position.save(self._shared.files, self._removed_path, list(self._removed))
+        first = self._journal.first_offset
+        start, _ = self._removed.gap(first, self._end)
+        self._journal.trim(start)

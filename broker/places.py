@@ -1,0 +1,93 @@
+"""Where every group stands in a partition, in memory and on disk."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from broker.group import Group, Rules
+from broker.surroundings import Surroundings
+from common import logs
+from common.journal import position
+from common.threads import run_in
+
+log = logs.get("broker.places")
+
+GROUPS_FILE = "groups"
+
+
+class Places:
+    """The groups of one partition, and the small file that keeps their places."""
+
+    def __init__(self, name: str, directory: Path, shared: Surroundings) -> None:
+        self._name = name
+        self._path = directory / GROUPS_FILE
+        self._shared = shared
+        self._groups: dict[str, Group] = {}
+        self._saving = asyncio.Lock()
+        self._forgotten = False
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self._groups.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def get(self, name: str) -> Group | None:
+        """The place of a group, if it has one here."""
+        return self._groups.get(name)
+
+    def load(self, first: int, end: int) -> None:
+        """Take up the places kept, within what the log holds; blocks."""
+        state = position.load(self._shared.files, self._path) or {}
+        for name, kept in state.items():
+            group = self._new(name, 0)
+            group.restore(kept, first, end)
+            self._groups[name] = group
+
+    async def open(self, name: str, offset: int) -> Group:
+        """Make a place; it is on disk before this returns: a crash must not move it."""
+        group = self._groups[name] = self._new(name, offset)
+        await self.save(surely=True)
+        return group
+
+    async def forget(self, name: str) -> None:
+        """Drop a place: the group would begin anew, and holds no data any more."""
+        if self._groups.pop(name, None) is not None:
+            self._forgotten = True
+            await self.save(surely=True)
+
+    async def save(self, surely: bool = False) -> None:
+        """Write down the places, if any moved; ``surely`` so that they survive a power cut."""
+        async with self._saving:
+            moved = [group for group in self if group.dirty]
+            if not moved and not self._forgotten:
+                return
+            state = {group.name: group.state() for group in self}
+            self._forgotten = False
+            for group in moved:
+                group.dirty = False
+            try:
+                await run_in(self._shared.disk, self._write, state, surely)
+            except OSError as error:
+                self._forgotten = True
+                log.warning("groups not written down", partition=self._name, reason=str(error))
+
+    def floor(self, default: int) -> int:
+        """Below it every group is done; ``default`` while there is no group."""
+        return min((group.floor for group in self), default=default)
+
+    def _write(self, state: dict[str, Any], surely: bool) -> None:
+        position.save(self._shared.files, self._path, state)
+        if surely:
+            self._shared.files.sync_directory(self._path.parent)
+
+    def _new(self, name: str, offset: int) -> Group:
+        options = self._shared.options
+        rules = Rules(
+            max_deliveries=options.max_deliveries,
+            retry_first_seconds=options.retry_first_seconds,
+            retry_last_seconds=options.retry_last_seconds,
+            max_lease_seconds=options.max_lease_seconds,
+        )
+        return Group(name, offset, self._shared.new_delivery, rules, self._shared.rng)
