@@ -44,7 +44,12 @@ class ExtendRequest(SettleRequest):
 
 
 class Settle:
-    """What the three verbs have in common; each says what is done with one receipt."""
+    """What the three verbs have in common; each says what is done with one receipt.
+
+    ``word`` is what the answer calls the messages that it was done with.
+    """
+
+    word = ""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -60,7 +65,8 @@ class Settle:
         settled = await self._settle_all(topic, group, receipts, act)
         if settled.refused and not settled.acked and not settled.already:
             raise ReceiptStale("no receipt is held any more", details=settled.refused)
-        await send_json(send, settled)
+        counts = {self.word: settled.acked, "already": settled.already}
+        await send_json(send, counts | {"refused": settled.refused})
 
     def read(self, body: bytes) -> tuple[list[str], Act]:
         """The receipts of a body, and what is to be done with each.
@@ -101,6 +107,8 @@ class Settle:
 class Ack(Settle):
     """ASGI endpoint: done with it."""
 
+    word = "acked"
+
     def read(self, body: bytes) -> tuple[list[str], Act]:
         """See ``Settle``."""
         return decode_json(body, SettleRequest).receipts(), ack
@@ -108,6 +116,8 @@ class Ack(Settle):
 
 class Nack(Settle):
     """ASGI endpoint: again now, again later, or never."""
+
+    word = "nacked"
 
     def read(self, body: bytes) -> tuple[list[str], Act]:
         """See ``Settle``."""
@@ -122,6 +132,8 @@ class Nack(Settle):
 
 class Extend(Settle):
     """ASGI endpoint: more time for a whole delivery."""
+
+    word = "extended"
 
     def read(self, body: bytes) -> tuple[list[str], Act]:
         """See ``Settle``."""

@@ -8,11 +8,11 @@ from common.clock import Clock
 from common.http.service import create_service_app
 from common.lifecycle import Lifecycle
 from proxy.consume import Consume
-from proxy.inspect import Gather, ListMessages, PutTopic, Status
+from proxy.inspect import Everywhere, Gather, ListMessages, PutTopic, Status
 from proxy.options import ProxyOptions
 from proxy.produce import Produce
 from proxy.proxy import Proxy
-from proxy.settle import Ack
+from proxy.settle import Settle
 
 
 def create_app(
@@ -30,10 +30,17 @@ def routes(proxy: Proxy) -> list[BaseRoute]:
     return [
         Route("/produce", Produce(proxy), methods=["POST"]),
         Route("/consume", Consume(proxy), methods=["GET"]),
-        Route("/ack", Ack(proxy), methods=["POST"]),
-        Route("/topics", Gather(proxy, "topics"), methods=["GET"]),
+        Route("/ack", Settle(proxy, "ack", "acked"), methods=["POST"]),
+        Route("/nack", Settle(proxy, "nack", "nacked"), methods=["POST"]),
+        Route("/extend", Settle(proxy, "extend", "extended"), methods=["POST"]),
+        Route("/topics", Gather(proxy, "topics", "/topics"), methods=["GET"]),
         Route("/topics/{topic}", PutTopic(proxy), methods=["PUT"]),
-        Route("/groups", Gather(proxy, "groups"), methods=["GET"]),
+        Route("/groups", Gather(proxy, "groups", "/groups"), methods=["GET"]),
+        Route("/groups/{group}/seek", Everywhere(proxy), methods=["POST"]),
+        Route("/groups/{group}", Everywhere(proxy), methods=["DELETE"]),
+        Route("/dlq", Gather(proxy, "dead_letters", "/dlq"), methods=["GET"]),
+        Route("/dlq", Everywhere(proxy), methods=["DELETE"]),
+        Route("/dlq/redrive", Everywhere(proxy), methods=["POST"]),
         Route("/messages", ListMessages(proxy), methods=["GET"]),
         Route("/status", Status(proxy), methods=["GET"]),
     ]

@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode
 
 from starlette.types import Receive, Scope, Send
 
-from common.errors import TelemetryError
+from common.errors import NotFound, TelemetryError
 from common.http.answers import send_json
 from common.http.body import integer, parameters, read_body
 from common.wire import check_name
@@ -18,31 +18,28 @@ MAX_PARTITIONS = 256
 
 
 class Gather:
-    """``GET /topics`` and ``GET /groups``: every broker's rows in one list.
+    """``GET /topics``, ``/groups`` and ``/dlq``: every broker's rows in one list.
 
     ``missing`` names the brokers that did not answer: the list lacks what they hold.
     """
 
-    def __init__(self, proxy: Proxy, rows: str) -> None:
+    def __init__(self, proxy: Proxy, rows: str, path: str) -> None:
         self._proxy = proxy
         self._rows = rows
+        self._path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        target = f"/{self._rows}?" + urlencode(parameters(scope))
-        rows: list[Any] = []
-        missing: list[str] = []
-        answers = await asyncio.gather(*(self._ask(member, target) for member in self._members()))
-        for member, answer in zip(self._members(), answers, strict=True):
-            if answer is None:
-                missing.append(member.name)
-            else:
-                rows += answer[self._rows]
+        given = parameters(scope)
+        members = one_or_all(self._proxy, given)
+        target = f"{self._path}?" + urlencode(given)
+        answers = await asyncio.gather(*(self._ask(member, target) for member in members))
+        rows = [row for answer in answers if answer for row in answer[self._rows]]
+        missing = [
+            member.name for member, answer in zip(members, answers, strict=True) if answer is None
+        ]
         if self._rows == "topics":
             rows = merge_topics(rows)
         await send_json(send, {self._rows: rows, "missing": missing})
-
-    def _members(self) -> list[Member]:
-        return list(self._proxy.members)
 
     async def _ask(self, member: Member, target: str) -> Any:
         try:
@@ -52,6 +49,40 @@ class Gather:
                 return {self._rows: []}
             if error.retry_after_seconds is None:
                 raise
+            return None
+
+
+class Everywhere:
+    """A verb on every broker, or on ``broker=`` alone; the answers by broker.
+
+    A broker that does not know the topic or group has nothing to do. When one cannot be asked the
+    error says so; repeating the request is safe.
+    """
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = parameters(scope)
+        members = one_or_all(self._proxy, given)
+        body = await read_body(scope, receive, MAX_TOPIC_BODY)
+        target = f"{quote(scope['path'])}?" + urlencode(given)
+        answers = await asyncio.gather(
+            *(self._ask(member, scope["method"], target, body) for member in members)
+        )
+        found = {
+            member.name: answer
+            for member, answer in zip(members, answers, strict=True)
+            if answer is not None
+        }
+        if not found:
+            raise NotFound("no broker knows this topic and group")
+        await send_json(send, {"brokers": found})
+
+    async def _ask(self, member: Member, method: str, target: str, body: bytes) -> Any:
+        try:
+            return await self._proxy.ask(member, method, target, body)
+        except NotFound:
             return None
 
 
@@ -81,9 +112,8 @@ class ListMessages:
         given = parameters(scope)
         topic = check_name(given.get("topic"), "topic")
         partition = integer(given, "partition", 0, 0, MAX_PARTITIONS)
-        broker = given.pop("broker", None)
-        if broker is not None:
-            member = self._proxy.members.get(broker)
+        if "broker" in given:
+            member = one_or_all(self._proxy, given)[0]
         else:
             partitions = max(await self._proxy.partitions(topic), partition + 1)
             member = self._proxy.members.in_order(topic, partition, partitions)[0]
@@ -127,3 +157,9 @@ def merge_topics(rows: list[Any]) -> list[Any]:
         known = merged.setdefault(row["topic"], row | {"partitions": []})
         known["partitions"] += row["partitions"]
     return [merged[name] for name in sorted(merged)]
+
+
+def one_or_all(proxy: Proxy, given: dict[str, str]) -> list[Member]:
+    """The broker that ``broker=`` names, which is taken out of the parameters, or all of them."""
+    name = given.pop("broker", None)
+    return list(proxy.members) if name is None else [proxy.members.get(name)]

@@ -25,17 +25,20 @@ class Produce:
         given = parameters(scope)
         topic = check_name(given.get("topic"), "topic")
         partitions = await self._proxy.partitions(topic)
-        partition = self._choose(given, partitions)
+        key = (header(scope, b"idempotency-key") or b"").decode("latin-1")
+        partition = self._choose(given, partitions, key)
         target = "/produce?" + urlencode(given | {"partition": str(partition)})
         body = await take_body(scope, receive, self._proxy.options.max_body_bytes)
         reply = await self._send(topic, partition, partitions, target, passed_on(scope), body)
         await reply.send(send)
 
-    def _choose(self, given: dict[str, str], partitions: int) -> int:
+    def _choose(self, given: dict[str, str], partitions: int, idempotency_key: str) -> int:
         if "partition" in given:
             return integer(given, "partition", 0, 0, partitions - 1)
         if "key" in given:
             return partition_for(given["key"], partitions)
+        if idempotency_key:
+            return partition_for(idempotency_key, partitions)
         self._turn = (self._turn + 1) % partitions
         return self._turn
 

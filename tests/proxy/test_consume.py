@@ -45,7 +45,7 @@ def books(running: Cluster) -> list[dict[str, int]]:
         group.counts(part.end)
         for broker in running.brokers.values()
         for part in broker.broker.topics.partitions()
-        for group in part.groups.values()
+        for group in part.groups
     ]
 
 

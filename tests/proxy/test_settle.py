@@ -35,7 +35,7 @@ def acked(trio: Cluster) -> dict[str, int]:
         name: sum(
             group.counts(part.end)["acked"]
             for part in broker.broker.topics.partitions()
-            for group in part.groups.values()
+            for group in part.groups
         )
         for name, broker in trio.brokers.items()
     }
