@@ -41,7 +41,7 @@ class Consume:
         places = await self._places(given, group)
         subscription = Subscription(group, places, limits, self._broker.clock)
         encode = batch_event if "batch" in given else message_events
-        await Stream(self._broker, subscription, encode).run(receive, send)
+        await Stream(self._broker, subscription, encode).run(scope, receive, send)
 
     def _limits(self, given: dict[str, str]) -> Limits:
         options = self._broker.options
@@ -77,7 +77,7 @@ class Stream:
         self._encode = encode
         self._gone = False
 
-    async def run(self, receive: Receive, send: Send) -> None:
+    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve until the client leaves, stops reading, or the broker stops."""
         listener = asyncio.create_task(self._listen(receive), name="consume-listener")
         self._subscription.open()
@@ -89,6 +89,7 @@ class Stream:
             await self._serve(send)
         except TimeoutError:
             log.warning("stream cut: the client does not read")
+            self._broker.lifecycle.cut(scope["client"])
         finally:
             self._broker.streams.discard(self._subscription)
             self._subscription.close()

@@ -47,7 +47,7 @@ class Consume:
         target = self._target(parameters(scope))
         fan_in = FanIn(self._proxy, target, passed_on(scope))
         await fan_in.open()
-        await fan_in.run(receive, send)
+        await fan_in.run(scope, receive, send)
 
     def _target(self, given: dict[str, str]) -> str:
         """The request each broker gets: its share of ``max_in_flight``, so the sum is kept."""
@@ -86,7 +86,7 @@ class FanIn:
             self._close()
             raise refusal or BrokerUnreachable("no broker takes a consumer now")
 
-    async def run(self, receive: Receive, send: Send) -> None:
+    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve until the client leaves, stops reading, or the proxy stops."""
         tasks = [asyncio.create_task(self._pump(member)) for member in self._proxy.members]
         tasks.append(asyncio.create_task(self._listen(receive)))
@@ -98,6 +98,7 @@ class FanIn:
             await self._serve(send)
         except TimeoutError:
             log.warning("stream cut: the client does not read")
+            self._proxy.lifecycle.cut(scope["client"])
         finally:
             for task in tasks:
                 task.cancel()

@@ -26,10 +26,17 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._lifecycle = lifecycle
         lifecycle.on_stop(self.leave)
+        lifecycle.cut = self.cut
 
     def leave(self) -> None:
         """Let the server's main loop end."""
         self.should_exit = True
+
+    def cut(self, client: object) -> None:
+        """Drop a client's connection with whatever it has not read."""
+        for connection in list(self.server_state.connections):
+            if getattr(connection, "client", None) == client:
+                connection.transport.abort()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Run by the signal: the loop takes note as soon as it can."""
