@@ -1,0 +1,1 @@
+"""Measurements, each a command that prints what it did and on what."""
