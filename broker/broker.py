@@ -1,13 +1,10 @@
 """The broker as a service: its topics, its streams, its background work."""
 
-import fcntl
 import itertools
-import os
 import random
 import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -22,12 +19,12 @@ from common import logs
 from common.clock import Clock, SystemClock
 from common.journal.files import DiskFiles, Files
 from common.lifecycle import Lifecycle
+from common.lock import DirectoryTakenError, lock_directory, unlock
 from common.options import refuse
 
 log = logs.get("broker")
 
 BOOT_DIGITS = 4
-LOCK_FILE = "lock"
 TOPICS_DIRECTORY = "topics"
 
 
@@ -66,9 +63,12 @@ class Broker:
 
     async def start(self) -> None:
         """Lock the directory, recover what lies there, begin to count time."""
-        self._lock = lock_directory(self.options.data_dir)
+        try:
+            self._lock = lock_directory(self.options.data_dir)
+        except DirectoryTakenError as taken:
+            refuse([f"DATA_DIR: another broker has {taken} open"])
         await self.topics.open()
-        Chores(self.topics, self.options, self.clock, self._disk).spawn(self.lifecycle)
+        Chores(self.topics, self.options, self.clock).spawn(self.lifecycle)
         log.info(
             "broker ready",
             broker=self.options.broker_name,
@@ -82,7 +82,7 @@ class Broker:
         await self.topics.close()
         self._disk.shutdown()
         if self._lock is not None:
-            os.close(self._lock)
+            unlock(self._lock)
         log.info("broker stopped", broker=self.options.broker_name)
 
     def stats(self) -> Mapping[str, Any]:
@@ -100,15 +100,3 @@ class Broker:
     def _wake_streams(self) -> None:
         for stream in self.streams:
             stream.wake()
-
-
-def lock_directory(directory: Path) -> int:
-    """Take the directory for this process alone; another broker on it ends this one."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = os.open(directory / LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        refuse([f"DATA_DIR: another broker has {directory} open"])
-    return lock

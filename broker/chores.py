@@ -1,7 +1,6 @@
 """What a broker does by itself, again and again."""
 
 import asyncio
-from concurrent.futures import Executor
 
 from broker.burial import bury
 from broker.options import BrokerOptions
@@ -9,7 +8,6 @@ from broker.topics import Topics
 from common import logs
 from common.clock import Clock
 from common.lifecycle import Lifecycle
-from common.threads import run_in
 
 log = logs.get("broker.chores")
 
@@ -19,26 +17,22 @@ TICK_SECONDS = 0.1
 class Chores:
     """Expiry, burial, checkpoints and retention, each at its own pace."""
 
-    def __init__(
-        self, topics: Topics, options: BrokerOptions, clock: Clock, disk: Executor
-    ) -> None:
+    def __init__(self, topics: Topics, options: BrokerOptions, clock: Clock) -> None:
         self._topics = topics
         self._options = options
         self._clock = clock
-        self._disk = disk
 
     def spawn(self, lifecycle: Lifecycle) -> None:
         """Begin."""
-        lifecycle.spawn("expiry", self._expire())
-        lifecycle.spawn("burial", self._bury())
-        lifecycle.spawn("checkpoints", self._checkpoint())
-        lifecycle.spawn("retention", self._retire())
+        lifecycle.spawn("expiry", self._expire(), vital=True)
+        lifecycle.spawn("burial", self._bury(), vital=True)
+        lifecycle.spawn("checkpoints", self._checkpoint(), vital=True)
+        lifecycle.spawn("retention", self._retire(), vital=True)
 
     async def _expire(self) -> None:
         while True:
-            now = self._clock.monotonic()
             for partition in self._topics.partitions():
-                partition.expire(now)
+                partition.expire()
             await self._clock.sleep(TICK_SECONDS)
 
     async def _bury(self) -> None:
@@ -57,7 +51,7 @@ class Chores:
             await self._clock.sleep(self._options.retention_check_seconds)
             for partition in self._topics.partitions():
                 try:
-                    segments = await run_in(self._disk, partition.retire)
+                    segments = await partition.retire()
                 except OSError as error:
                     log.error("retention failed", partition=partition.name, reason=str(error))
                     continue

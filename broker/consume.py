@@ -11,10 +11,10 @@ from broker.group import Group
 from broker.partition import Partition
 from broker.subscription import Handout, Limits, Subscription
 from common import logs
-from common.errors import MethodNotAllowed, Unavailable
+from common.errors import GroupInUse, MethodNotAllowed, Unavailable
 from common.http import sse
 from common.http.body import integer, parameters
-from common.wire import GOODBYE_EVENT, check_name, read_start
+from common.wire import GOODBYE_EVENT, check_name, read_count, read_start
 
 log = logs.get("broker.consume")
 
@@ -55,12 +55,15 @@ class Consume:
     async def _places(self, given: dict[str, str], group: str) -> list[tuple[Partition, Group]]:
         topic_name = check_name(given.get("topic"), "topic")
         start = read_start(given.get("from", "earliest"), "from")
-        topic = await self._broker.topics.ensure(topic_name)
+        topic = await self._broker.topics.ensure(topic_name, read_count(given))
         partitions = topic.partitions
         if "partition" in given:
             number = integer(given, "partition", 0, 0, len(partitions) - 1)
             partitions = [topic.partition(number)]
-        return [(part, await part.open_group(group, start)) for part in partitions]
+        places = [(part, await part.open_group(group, start)) for part in partitions]
+        if any(part.groups.get(group) is not place for part, place in places):
+            raise GroupInUse(f"group {group} is being forgotten; try again")
+        return places
 
 
 class Stream:

@@ -1,6 +1,7 @@
 """Handouts as event-stream bytes: one event a message, or one event for them all."""
 
 import base64
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -19,6 +20,8 @@ from common.wire import (
     message_id,
 )
 from common.wire import LINES as LINES_ENCODING
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 def message_events(broker: str, handout: Handout) -> bytes:
@@ -106,11 +109,16 @@ def record_envelopes(
 
 
 def as_text(payload: bytes) -> tuple[str | None, str | None]:
-    """The payload as text, or else in base64."""
+    """The payload as text, or else in base64.
+
+    Control characters go in base64 too: as JSON escapes they would grow six-fold.
+    """
     try:
-        return payload.decode(), None
+        if _CONTROL.search(payload) is None:
+            return payload.decode(), None
     except UnicodeDecodeError:
-        return None, base64.b64encode(payload).decode("ascii")
+        pass
+    return None, base64.b64encode(payload).decode("ascii")
 
 
 def receipt_for(broker: str, handout: Handout, first: int, last: int) -> str:

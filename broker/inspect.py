@@ -1,5 +1,6 @@
 """What one can look at and set up: topics, groups, messages."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -13,12 +14,11 @@ from common import logs
 from common.errors import GroupInUse, NotFound
 from common.http.answers import send_json
 from common.http.body import decode_json, integer, parameters, read_body
-from common.wire import check_name, read_start
+from common.wire import MAX_PARTITIONS, check_name, read_start
 
 log = logs.get("broker.inspect")
 
 MAX_TOPIC_BODY = 4096
-MAX_PARTITIONS = 256
 DEFAULT_PEEK = 10
 MAX_PEEK = 1000
 
@@ -112,7 +112,8 @@ class ForgetGroup:
         if any(part.in_use(group) for part in topic.partitions):
             raise GroupInUse(f"group {group} has consumers; close their streams first")
         for part in topic.partitions:
-            await part.groups.forget(group)
+            part.groups.forget(group)
+        await asyncio.gather(*(part.groups.save(surely=True) for part in topic.partitions))
         log.info("group forgotten", topic=topic.name, group=group)
         await send_json(send, {"topic": topic.name, "group": group})
 

@@ -16,7 +16,14 @@ from common.http.answers import send_json
 from common.http.body import header, integer, parameters, read_body
 from common.journal.frame import EXTRA
 from common.queue.base import Produced
-from common.wire import DURABILITIES, check_name, message_id, partition_for, unwrap_payload
+from common.wire import (
+    DURABILITIES,
+    check_name,
+    message_id,
+    partition_for,
+    read_count,
+    unwrap_payload,
+)
 
 NDJSON = b"application/x-ndjson"
 JSON = b"application/json"
@@ -53,7 +60,8 @@ class Produce:
         content = read_content(body, header(scope, b"content-type") or b"")
         if content.messages > options.max_batch:
             raise TooLarge(f"a request holds at most {options.max_batch} messages")
-        partition = choose(await self._broker.topics.ensure(name), given, key)
+        topic = await self._broker.topics.ensure(name, read_count(given))
+        partition = choose(topic, given, key)
         stored = await partition.produce(draft(content, extra, key), durability)
         answer = Produced(
             id=message_id(options.broker_name, partition.number, stored.offset),

@@ -1,6 +1,5 @@
 """A whole stack on this machine: which processes, with which options, in which order."""
 
-import fcntl
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -14,6 +13,7 @@ import msgspec
 
 from cli.secrets import Secrets, ensure_secrets
 from cli.supervisor import Child, ProcessPlan, StackError, Supervisor
+from common.lock import DirectoryTakenError, lock_directory, unlock
 
 TOPIC = "telemetry"
 GROUP = "collectors"
@@ -106,8 +106,10 @@ def count_undelivered(topics: list[dict[str, Any]], groups: list[dict[str, Any]]
 @asynccontextmanager
 async def open_stack(plan: StackPlan) -> AsyncIterator[Stack]:
     """Take the data directory for a stack, and stop its processes whatever happens."""
-    plan.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = lock_data_dir(plan.data_dir)
+    try:
+        lock = lock_directory(plan.data_dir)
+    except DirectoryTakenError as taken:
+        raise StackError(f"another stack is running on {taken}") from None
     try:
         stack = Stack(plan, ensure_secrets(plan.data_dir / "secrets"))
         try:
@@ -115,18 +117,7 @@ async def open_stack(plan: StackPlan) -> AsyncIterator[Stack]:
         finally:
             await stack.close()
     finally:
-        os.close(lock)
-
-
-def lock_data_dir(directory: Path) -> int:
-    """Keep a second stack off the same data."""
-    lock = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise StackError(f"another stack is running on {directory}") from None
-    return lock
+        unlock(lock)
 
 
 def process_plans(plan: StackPlan, secrets: Secrets) -> list[ProcessPlan]:

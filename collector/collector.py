@@ -13,6 +13,8 @@ from common import logs
 from common.clock import Clock, SystemClock
 from common.errors import Unavailable
 from common.lifecycle import Lifecycle
+from common.lock import DirectoryTakenError, lock_directory, unlock
+from common.options import refuse
 from common.queue.http import HttpConsumer
 from common.storage.factory import open_store
 
@@ -34,12 +36,17 @@ class Collector:
         self.clock = clock or SystemClock()
         self.registry = CollectorRegistry()
         self._pipeline: Pipeline | None = None
+        self._lock: int | None = None
         self.registry.register(
             CollectorMetrics(self),
         )
 
     async def start(self) -> None:
-        """Open spool and store, then consume."""
+        """Lock the directory, open spool and store, then consume."""
+        try:
+            self._lock = lock_directory(self.options.data_dir)
+        except DirectoryTakenError as taken:
+            refuse([f"DATA_DIR: another collector has {taken} open"])
         self._pipeline = await asyncio.to_thread(self._open, self._consumer())
         self._pipeline.spawn(self.lifecycle)
         self.lifecycle.spawn("summary", self._summarise())
@@ -51,6 +58,8 @@ class Collector:
         if self._pipeline is not None:
             await self._pipeline.close()
             log.info("collector stopped", **self.stats())
+        if self._lock is not None:
+            unlock(self._lock)
 
     def stats(self) -> Mapping[str, Any]:
         """What was processed since this process started, and what waits."""

@@ -1,5 +1,6 @@
 """The stages of a collector, and what they share."""
 
+import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -64,17 +65,17 @@ class Pipeline:
 
     def spawn(self, lifecycle: Lifecycle) -> None:
         """Set the stages to work."""
-        lifecycle.spawn("receive", self._intake.receive())
-        lifecycle.spawn("spool", self._intake.spool())
-        lifecycle.spawn("ack", self._acker.run())
-        lifecycle.spawn("ack-postponed", self._acker.run_postponed())
-        lifecycle.spawn("write", self._writer.run())
+        lifecycle.spawn("receive", self._intake.receive(), vital=True)
+        lifecycle.spawn("spool", self._intake.spool(), vital=True)
+        lifecycle.spawn("ack", self._acker.run(), vital=True)
+        lifecycle.spawn("ack-postponed", self._acker.run_postponed(), vital=True)
+        lifecycle.spawn("write", self._writer.run(), vital=True)
 
     async def close(self) -> None:
         """Let running writes end, then close; the stages were cancelled before."""
         await self._consumer.close()
-        self._store_thread.shutdown()
-        self._disk.shutdown()
+        await asyncio.to_thread(self._store_thread.shutdown)
+        await asyncio.to_thread(self._disk.shutdown)
         self._spool.close()
         self._store.close()
 

@@ -8,6 +8,8 @@ from common import logs
 
 log = logs.get("lifecycle")
 
+EXIT_TASK_DIED = 1
+
 
 class Lifecycle:
     """Owns the background tasks of a process and its wish to stop.
@@ -24,11 +26,16 @@ class Lifecycle:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._on_stop: list[Callable[[], None]] = []
 
-    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run ``work`` in the background under a name, watched."""
+    def spawn(
+        self, name: str, work: Coroutine[Any, Any, None], vital: bool = False
+    ) -> asyncio.Task[None]:
+        """Run ``work`` in the background under a name, watched.
+
+        When ``vital`` work fails the process stops, so that whoever watches it starts it anew.
+        """
         task = asyncio.create_task(work, name=name)
         self._tasks[name] = task
-        task.add_done_callback(lambda done: self._ended(name, done))
+        task.add_done_callback(lambda done: self._ended(name, done, vital))
         return task
 
     def has(self, name: str) -> bool:
@@ -60,7 +67,7 @@ class Lifecycle:
         reasons = [f"{name}: {problem}" for name, problem in self.problems.items()]
         return [*reasons, "stopping"] if self.stopping.is_set() else reasons
 
-    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
+    def _ended(self, name: str, task: asyncio.Task[None], vital: bool) -> None:
         if self._tasks.get(name) is task:
             del self._tasks[name]
         if task.cancelled():
@@ -68,4 +75,6 @@ class Lifecycle:
         error = task.exception()
         if error is not None:
             self.problems[name] = f"died: {error!r}"
-            log.error("task died", task=name, exc_info=error)
+            log.error("task died", task=name, vital=vital, exc_info=error)
+            if vital:
+                self.stop(EXIT_TASK_DIED)

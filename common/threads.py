@@ -10,5 +10,15 @@ T = TypeVar("T")
 
 
 async def run_in(executor: Executor, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
-    """Run ``work`` in a thread of ``executor`` and return what it returns."""
-    return await asyncio.get_running_loop().run_in_executor(executor, lambda: work(*given, **named))
+    """Run ``work`` in a thread of ``executor`` and return what it returns.
+
+    A thread cannot be cancelled: who is cancelled meanwhile goes only when it is through, so that
+    nobody else touches the same files before.
+    """
+    loop = asyncio.get_running_loop()
+    running = loop.run_in_executor(executor, lambda: work(*given, **named))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise

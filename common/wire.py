@@ -10,12 +10,14 @@ import msgspec
 import xxhash
 
 from common.errors import InvalidRequest, ReceiptInvalid
+from common.http.body import integer
 
 JSON_SPACE = b" \t\r\n"
 DURABILITIES = ("memory", "disk", "fsync")
 MESSAGE_EVENT = "message"
 BATCH_EVENT = "batch"
 GOODBYE_EVENT = "goodbye"
+MAX_PARTITIONS = 256
 LINES = "lines"
 ENVELOPES = "json"
 
@@ -99,6 +101,13 @@ def read_start(text: str, what: str) -> str:
     if text in ("earliest", "latest") or (text.isascii() and text.isdigit() and len(text) < 19):
         return text
     raise InvalidRequest(f"{what} must be earliest, latest or an offset")
+
+
+def read_count(given: dict[str, str]) -> int | None:
+    """The partition count a request takes for granted, if it says one."""
+    if "partitions" not in given:
+        return None
+    return integer(given, "partitions", 0, 1, MAX_PARTITIONS)
 
 
 def parse_receipt(text: str) -> Receipt:

@@ -44,14 +44,15 @@ class Consume:
             raise Unavailable("the proxy is stopping")
         if scope["method"] == "HEAD":
             raise MethodNotAllowed("a stream without a body would lease messages for nobody")
-        target = self._target(parameters(scope))
+        given = parameters(scope)
+        partitions = await self._proxy.partitions(check_name(given.get("topic"), "topic"))
+        target = self._target(given | {"partitions": str(partitions)})
         fan_in = FanIn(self._proxy, target, passed_on(scope))
         await fan_in.open()
         await fan_in.run(scope, receive, send)
 
     def _target(self, given: dict[str, str]) -> str:
         """The request each broker gets: its share of ``max_in_flight``, so the sum is kept."""
-        check_name(given.get("topic"), "topic")
         total = integer(given, "max_in_flight", DEFAULT_IN_FLIGHT, 1, MAX_IN_FLIGHT)
         share = total // len(self._proxy.members)
         if not share:

@@ -27,7 +27,9 @@ class Produce:
         partitions = await self._proxy.partitions(topic)
         key = (header(scope, b"idempotency-key") or b"").decode("latin-1")
         partition = self._choose(given, partitions, key)
-        target = "/produce?" + urlencode(given | {"partition": str(partition)})
+        target = "/produce?" + urlencode(
+            given | {"partition": str(partition), "partitions": str(partitions)}
+        )
         body = await take_body(scope, receive, self._proxy.options.max_body_bytes)
         reply = await self._send(topic, partition, partitions, target, passed_on(scope), body)
         await reply.send(send)

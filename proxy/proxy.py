@@ -1,5 +1,6 @@
 """The proxy as a service: members, the client to them, what it learned of topics."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,7 +51,7 @@ class Proxy:
         self._upstream = Upstream(self.options)
         await self.members.probe(self._upstream.session)
         self._judge()
-        self.lifecycle.spawn("probes", self._probe())
+        self.lifecycle.spawn("probes", self._probe(), vital=True)
         log.info("proxy ready", brokers=[member.name for member in self.members])
 
     async def stop(self) -> None:
@@ -71,10 +72,30 @@ class Proxy:
         """The partition count of a topic, which is made when it is not there."""
         known = self._partitions.get(topic)
         if known is None:
-            reply = await self.ask_any("PUT", f"/topics/{topic}", b"{}")
-            known = int(self.read(reply)["partition_count"])
+            known = await self._largest_count(topic)
+            if not known:
+                reply = await self.ask_any("PUT", f"/topics/{topic}", b"{}")
+                known = int(self.read(reply)["partition_count"])
             self._partitions[topic] = known
         return known
+
+    async def _largest_count(self, topic: str) -> int:
+        """The partition count that the brokers know, 0 if none does.
+
+        A broker that was away when the topic was made learns it with the first request for it.
+        """
+        asked = (self.ask(member, "GET", "/topics") for member in self.members.well())
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return max(
+            (
+                row["partition_count"]
+                for answer in answers
+                if isinstance(answer, dict)
+                for row in answer["topics"]
+                if row["topic"] == topic
+            ),
+            default=0,
+        )
 
     async def ask_any(self, method: str, target: str, body: bytes) -> Reply:
         """Ask the brokers in turn until one answers."""

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from common.errors import BrokerUnreachable, InvalidRequest, ReceiptStale, TelemetryError
+from common.errors import BrokerUnreachable, InvalidRequest, NotFound, ReceiptStale, TelemetryError
 from common.http.answers import send_json
 from common.http.body import decode_json, parameters, read_body
 from common.wire import SettleRequest, check_name, parse_receipt
@@ -62,6 +62,8 @@ class Settle:
             answer = await self._proxy.ask(member, "POST", target, body)
         except ReceiptStale as error:
             return Part(0, 0, dict(error.details))
+        except NotFound:
+            return Part(0, 0, dict.fromkeys(receipts, "UNKNOWN"))
         except TelemetryError as error:
             if error.retry_after_seconds is None:
                 raise

@@ -120,7 +120,7 @@ class Journal:
         limit, size = 0, self.size
         for part, following in itertools.pairwise(self._segments):
             too_much = max_bytes > 0 and size > max_bytes
-            if part.end > before or not (too_much or self._began_ms(following) <= older_than_ms):
+            if part.end > before or not (too_much or self._is_old(following, older_than_ms)):
                 break
             limit, size = part.end, size - part.size
         return self.trim(limit)
@@ -199,10 +199,10 @@ class Journal:
         self._segments.append(Segment(path, base, base, segment.HEADER_BYTES, salt))
         return file, self._segments[-1]
 
-    def _began_ms(self, part: Segment) -> int:
-        """When the first record of a segment was made: no record before it is newer."""
+    def _is_old(self, part: Segment, older_than_ms: int) -> bool:
+        """Whether the first record of a segment is; then no record before it is newer."""
         header = self._files.read(part.path, segment.HEADER_BYTES, frame.HEADER_BYTES)
-        return frame.created_at(header)
+        return len(header) == frame.HEADER_BYTES and frame.created_at(header) <= older_than_ms
 
     def _segment_of(self, offset: int) -> Segment | None:
         return next((part for part in self._segments if offset < part.end), None)

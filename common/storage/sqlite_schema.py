@@ -43,7 +43,7 @@ VERSION = 1
 FIRST_SAFE_SQLITE = (3, 51, 3)
 """From 3.7.0 to 3.51.2 a WAL reset that races with a checkpoint can corrupt the file."""
 
-BUSY_TIMEOUT_MS = 5_000
+BUSY_TIMEOUT_MS = 2_000
 PAGE_BYTES = 4096
 CHECKPOINT_PAGES = 8_000
 """About 32 MiB of WAL: each GPU's newest page is rewritten by every call, and each checkpoint

@@ -50,7 +50,8 @@ class RowSplitter:
             return None if b"," in last else fields
         inner = last[1:-1]
         pairs = inner.count(DOUBLED)
-        if line.count(QUOTE) != 2 * (1 + pairs) or last[:1] != QUOTE or last[-1:] != QUOTE:
+        quoted = len(last) > 1 and last[:1] == last[-1:] == QUOTE
+        if not quoted or line.count(QUOTE) != 2 * (1 + pairs):
             return None
         fields[-1] = inner if self._raw_last else inner.replace(DOUBLED, QUOTE)
         return fields

@@ -4,7 +4,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamer.sources.rejects import RowError
@@ -27,6 +27,7 @@ def test_what_a_writer_wrote_is_read_back(row: list[str], quoting: int) -> None:
 
 
 @given(st.text(st.sampled_from('a",'), max_size=14))
+@example(',","')
 def test_any_line_reads_as_a_strict_parser_reads_it(text: str) -> None:
     line = text.encode()
     try:
