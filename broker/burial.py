@@ -24,9 +24,9 @@ REDRIVE_PAGE = 100
 async def bury(topic: Topic, clock: Clock) -> None:
     """Put every doomed message of a topic into its group's dead-letter queue."""
     for partition in topic.partitions:
-        for group in partition.groups:
+        for group in list(partition.groups):  # a consumer may come with a new one meanwhile
             while group.doomed:
-                await bury_one(topic, partition, group, group.doomed.pop(0), clock)
+                await bury_one(topic, partition, group, group.doomed[0], clock)
 
 
 async def bury_one(
@@ -90,18 +90,23 @@ def letters_of(
 
 
 async def redrive(topic: Topic, group: str, reason: str, rate: float, clock: Clock) -> None:
-    """Produce a group's dead letters again, for it alone, ``rate`` a second.
+    """Produce the dead letters that a group has now again, for it alone, ``rate`` a second.
 
-    A letter is taken out once it is stored again: a crash in between brings it twice.
+    A letter is taken out once it is stored again: a crash in between brings it twice. What dies
+    again meanwhile stays in the queue. A disk that takes no more ends it; the rest stays too.
     """
     dead = await topic.dead_letters(group)
     count = number = 0
-    while kept := await dead.page(number, REDRIVE_PAGE, reason):
-        for letter in kept:
-            await redrive_one(topic, group, dead, letter)
-            await clock.sleep(1 / rate)
-        count += len(kept)
-        number = kept[-1].number + 1
+    end = dead.end
+    try:
+        while kept := [k for k in await dead.page(number, REDRIVE_PAGE, reason) if k.number < end]:
+            for letter in kept:
+                await redrive_one(topic, group, dead, letter)
+                count += 1
+                await clock.sleep(1 / rate)
+            number = kept[-1].number + 1
+    except (TelemetryError, OSError) as error:
+        log.error("redrive ended early", topic=topic.name, group=group, reason=str(error))
     log.info("dead letters redriven", topic=topic.name, group=group, count=count)
 
 

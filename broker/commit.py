@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from broker.dedup import Dedup
 from broker.surroundings import Surroundings
@@ -18,6 +18,9 @@ from common.journal import position
 from common.journal.frame import Record
 from common.journal.journal import Journal
 from common.threads import run_in
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 log = logs.get("broker.commit")
 
@@ -63,16 +66,18 @@ class Committer:
         self._keys_path = directory / KEYS_FILE
         self._dedup = Dedup(int(options.idempotency_seconds * 1000), options.idempotency_keys)
         through = self._restore_keys()
+        recent: list[Record] = []
         self.journal = Journal(
-            directory, name, options.segment_bytes, shared.files, seen=self._dedup.learn
+            directory, name, options.segment_bytes, shared.files, seen=recent.append
         )
-        self._relearn_keys(through)
+        self._relearn_keys(through, recent)
         self._next_offset = self.journal.next_offset
         self._pending: list[Waiting] = []
         self._pending_bytes = 0
         self._storing: dict[str, asyncio.Future[Record]] = {}
         self._task: asyncio.Task[None] | None = None
         self._refusing = False
+        self._turn = asyncio.Lock()
         self.committed: Callable[[Sequence[Record]], None] = _nobody
 
     async def store(self, draft: Draft, durability: str) -> Stored:
@@ -80,6 +85,8 @@ class Committer:
         if draft.idempotency_key:
             earlier = await self._stored_before(draft.idempotency_key)
             if earlier is not None:
+                if durability == "fsync":
+                    await self._in_turn(self.journal.append, [], True)
                 return earlier
         if self.journal.read_only:
             raise PartitionReadOnly(self.journal.read_only)
@@ -89,6 +96,12 @@ class Committer:
         else:
             await done
         return Stored(record.offset, record.count)
+
+    async def retire(self, floor: int) -> int:
+        """Unlink files below ``floor`` that are old or too many; return how many."""
+        options = self._shared.options
+        oldest_ms = int((self._shared.clock.wall() - options.retention_seconds) * 1000)
+        return await self._in_turn(self.journal.retire, floor, oldest_ms, options.retention_bytes)
 
     async def close(self) -> None:
         """Finish what waits, then close the log."""
@@ -100,9 +113,8 @@ class Committer:
             log.error("log not synced at its end", partition=self._name, reason=error.message)
 
     def _enqueue(self, draft: Draft, durability: str) -> tuple[Record, asyncio.Future[Record]]:
-        created_at = int(self._shared.clock.wall() * 1000)
         record = Record(
-            self._next_offset, draft.messages, created_at, draft.flags, draft.meta, draft.body
+            self._next_offset, draft.messages, self._now_ms(), draft.flags, draft.meta, draft.body
         )
         if self._pending and self._pending_bytes + record.size > self._shared.options.pending_bytes:
             raise Overloaded("the disk is behind; too much waits for it")
@@ -121,7 +133,7 @@ class Committer:
         if under_way is not None:
             record = await asyncio.shield(under_way)
             return Stored(record.offset, record.count, duplicate=True)
-        place = self._dedup.find(key)
+        place = self._dedup.find(key, self._now_ms())
         return Stored(place.offset, place.messages, duplicate=True) if place else None
 
     async def _commit(self) -> None:
@@ -136,7 +148,7 @@ class Committer:
         records = [waiting.record for waiting in batch]
         sync = any(waiting.durability == "fsync" for waiting in batch)
         try:
-            await run_in(self._shared.disk, self._append, records, sync)
+            await self._in_turn(self._append, records, sync)
         except Exception as error:
             self._refuse(batch, error)
             return
@@ -148,6 +160,14 @@ class Committer:
             if not waiting.done.done():
                 waiting.done.set_result(waiting.record)
         self.committed(records)
+
+    async def _in_turn(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """Have the journal changed by one thread at a time."""
+        async with self._turn:
+            return await run_in(self._shared.disk, work, *given, **named)
+
+    def _now_ms(self) -> int:
+        return int(self._shared.clock.wall() * 1000)
 
     def _append(self, records: Sequence[Record], sync: bool) -> None:
         """Write records and learn their keys; the keys are kept whenever a file is full."""
@@ -175,8 +195,12 @@ class Committer:
             self._next_offset += waiting.record.count
 
     def _save_keys(self, through: int) -> None:
+        """Keep the keys up to an offset; without that they are read from the log at a start."""
         state = {"through": through, "keys": self._dedup.state()}
-        position.save(self._shared.files, self._keys_path, state)
+        try:
+            position.save(self._shared.files, self._keys_path, state)
+        except OSError as error:
+            log.warning("keys not written down", partition=self._name, reason=str(error))
 
     def _restore_keys(self) -> int:
         """Take up the keys kept when the last file was full; return up to where they go."""
@@ -184,14 +208,16 @@ class Committer:
         self._dedup.restore(state["keys"])
         return int(state["through"])
 
-    def _relearn_keys(self, through: int) -> None:
-        """Learn from the files between the kept keys and the last one, which was read already."""
+    def _relearn_keys(self, through: int, recent: Sequence[Record]) -> None:
+        """Learn, in order, from the files after the kept keys, then from the last one's records."""
+        self._dedup.drop_from(self.journal.next_offset)
         while through < self.journal.last_base:
             records = self.journal.read(through, SCAN_BYTES)
             for record in records:
                 self._dedup.learn(record)
             through = records[-1].end if records else self.journal.last_base
-        self._dedup.drop_from(self.journal.next_offset)
+        for record in recent:
+            self._dedup.learn(record)
 
 
 def _forget(done: asyncio.Future[Record]) -> None:

@@ -19,6 +19,7 @@ from common.journal.journal import Journal
 from common.threads import run_in
 
 READ_BYTES = 1 << 20
+PAGE_BYTES = 4 << 20
 REMOVED_FILE = "removed"
 
 
@@ -63,8 +64,13 @@ class DeadLetters:
     def depth(self) -> int:
         """Letters in the queue."""
         first = self._journal.first_offset
-        gone = sum(high - low for low, high in self._removed.overlap(first, self._end))
-        return self._end - first - gone
+        gone = sum(high - low for low, high in self._removed.overlap(first, self.end))
+        return self.end - first - gone
+
+    @property
+    def end(self) -> int:
+        """The number that the next letter gets."""
+        return self._journal.next_offset
 
     async def add(self, letters: Sequence[tuple[DeadLetter, bytes]]) -> None:
         """Keep letters with their payloads, synced."""
@@ -72,7 +78,10 @@ class DeadLetters:
             await run_in(self._shared.disk, self._append, letters)
 
     async def page(self, number: int, limit: int, reason: str = "") -> list[Kept]:
-        """Up to ``limit`` letters from ``number`` on, of one reason if it is given."""
+        """Up to ``limit`` letters from ``number`` on, of one reason if it is given.
+
+        About ``PAGE_BYTES`` of payload are never exceeded by more than what one read brings.
+        """
         async with self._busy:
             return await run_in(self._shared.disk, self._read, number, limit, reason)
 
@@ -85,7 +94,7 @@ class DeadLetters:
         """Take every letter out; return how many."""
         async with self._busy:
             depth = self.depth
-            span = (self._journal.first_offset, self._end)
+            span = (self._journal.first_offset, self.end)
             await run_in(self._shared.disk, self._remove, [span])
             return depth
 
@@ -94,25 +103,22 @@ class DeadLetters:
         async with self._busy:
             await run_in(self._shared.disk, self._journal.close)
 
-    @property
-    def _end(self) -> int:
-        return self._journal.next_offset
-
     def _append(self, letters: Sequence[tuple[DeadLetter, bytes]]) -> None:
         records = [
             Record(number, 1, letter.dead_at, 0, msgspec.msgpack.encode(letter), payload)
-            for number, (letter, payload) in enumerate(letters, self._end)
+            for number, (letter, payload) in enumerate(letters, self.end)
         ]
         self._journal.append(records, sync=True)
 
     def _read(self, number: int, limit: int, reason: str) -> list[Kept]:
         found: list[Kept] = []
-        number = max(number, self._journal.first_offset)
-        while len(found) < limit and number < self._end:
-            number, stop = self._removed.gap(number, self._end)
+        number, size = max(number, self._journal.first_offset), 0
+        while len(found) < limit and size < PAGE_BYTES and number < self.end:
+            number, stop = self._removed.gap(number, self.end)
             records = self._journal.read(number, READ_BYTES) if number < stop else []
             found += [kept for record in records if (kept := self._letter(record, reason))]
-            number = records[-1].end if records else self._end
+            size = sum(len(kept.payload) for kept in found)
+            number = records[-1].end if records else self.end
         return found[:limit]
 
     def _letter(self, record: Record, reason: str) -> Kept | None:
@@ -129,5 +135,5 @@ class DeadLetters:
                 self._removed.add(start, stop)
         position.save(self._shared.files, self._removed_path, list(self._removed))
         first = self._journal.first_offset
-        start, _ = self._removed.gap(first, self._end)
+        start, _ = self._removed.gap(first, self.end)
         self._journal.trim(start)

@@ -21,7 +21,7 @@ class Place(NamedTuple):
 class Dedup:
     """The keys of one partition, the newest ``max_keys`` of the last ``window_ms``.
 
-    The window ends at the newest record, not at the clock: a clock set back forgets nothing.
+    A key's age is counted to the record that comes with it: a clock set back forgets nothing.
     """
 
     def __init__(self, window_ms: int, max_keys: int) -> None:
@@ -32,18 +32,19 @@ class Dedup:
     def __len__(self) -> int:
         return len(self._places)
 
-    def find(self, key: str) -> Place | None:
-        """Where a request with this key was stored."""
-        return self._places.get(key)
+    def find(self, key: str, now_ms: int) -> Place | None:
+        """Where a request with this key was stored, within the window before ``now_ms``."""
+        place = self._places.get(key)
+        return place if place and place.created_at >= now_ms - self._window_ms else None
 
     def learn(self, record: Record) -> None:
-        """Take note of a stored record, if it carries a key; the first of a key stands."""
-        if not record.meta:
+        """Take note of a stored record, if it carries a key; the first in a window stands."""
+        key = msgspec.msgpack.decode(record.meta).get(KEY) if record.meta else None
+        if key is None or self.find(key, record.created_at):
             return
-        key = msgspec.msgpack.decode(record.meta).get(KEY)
-        if key is not None and key not in self._places:
-            self._places[key] = Place(record.offset, record.count, record.created_at)
-            self._forget(record.created_at - self._window_ms)
+        self._places.pop(key, None)
+        self._places[key] = Place(record.offset, record.count, record.created_at)
+        self._forget(record.created_at - self._window_ms)
 
     def state(self) -> list[Any]:
         """What is kept over a restart."""

@@ -20,6 +20,7 @@ from broker.returns import Returns
 
 DELIVERY_LIMIT = "DELIVERY_LIMIT"
 REJECTED = "REJECTED"
+MAX_DOUBLINGS = 60
 
 
 class Rules(NamedTuple):
@@ -105,9 +106,7 @@ class Group:
             return
         untried = lease.attempt - 1
         for low, high in reversed(self.leases.cut(lease, stop)):
-            self.delivered -= high - low
-            if untried:
-                self.redelivered -= high - low
+            self._not_sent(lease, high - low)
             if high == self.cursor and not untried:
                 self.cursor = low
             else:
@@ -119,13 +118,15 @@ class Group:
 
     def lose(self, lease: Lease, start: int, stop: int) -> None:
         """Pass over messages of a lease that the disk no longer has."""
-        if self.holds(lease):
-            self.lost += self._finish(self.leases.release(lease, start, stop))
+        self.lost += self.pass_over(lease, start, stop)
 
-    def pass_over(self, lease: Lease, start: int, stop: int) -> None:
-        """Pass over messages of a lease that are meant for another group."""
-        if self.holds(lease):
-            self._finish(self.leases.release(lease, start, stop))
+    def pass_over(self, lease: Lease, start: int, stop: int) -> int:
+        """Pass over messages of a lease that were never sent; return how many."""
+        if not self.holds(lease):
+            return 0
+        count = self._finish(self.leases.release(lease, start, stop))
+        self._not_sent(lease, count)
+        return count
 
     def settle(self, delivery: str, first: int, last: int, now: float) -> tuple[int, int]:
         """Ack messages ``first`` to ``last`` of a delivery.
@@ -154,14 +155,19 @@ class Group:
             self._returns.delay(spans, lease.attempt, now + wait)
         return sum(high - low for low, high in spans)
 
-    def extend(self, delivery: str, now: float, seconds: float) -> Lease | None:
-        """Give a whole delivery ``seconds`` from now, within the longest lease allowed."""
+    def extend(self, delivery: str, first: int, last: int, now: float, seconds: float) -> int:
+        """Give a whole delivery ``seconds`` from now, within the longest lease allowed.
+
+        Returns how many of the messages ``first`` to ``last`` it still holds; with none of them
+        nothing is changed.
+        """
         self.expire(now)
         lease = self.leases.get(delivery)
-        if lease is not None:
+        held = lease.held_within(first, last + 1) if lease else 0
+        if lease and held:
             longest = lease.opened + self.rules.max_lease_seconds
             self.leases.set_deadline(lease, min(now + seconds, longest))
-        return lease
+        return held
 
     def expire(self, now: float) -> int:
         """Return what was held or delayed until now; return how many messages became ready."""
@@ -176,12 +182,14 @@ class Group:
             self._give_back(lease)
 
     def buried(self, doomed: Doomed) -> None:
-        """The dead-letter queue has them."""
-        self.dead += self._finish([(doomed.start, doomed.stop)])
+        """The dead-letter queue has them; a group that was moved meanwhile begins anew."""
+        if self._undoom(doomed):
+            self.dead += self._finish([(doomed.start, doomed.stop)])
 
     def not_buried(self, doomed: Doomed, due: float) -> None:
         """The dead-letter queue could not take them: they are tried once more after ``due``."""
-        self._returns.delay([(doomed.start, doomed.stop)], doomed.attempts - 1, due)
+        if self._undoom(doomed):
+            self._returns.delay([(doomed.start, doomed.stop)], doomed.attempts - 1, due)
 
     def seek(self, offset: int) -> None:
         """Begin again at ``offset``; whatever is out is stale."""
@@ -269,10 +277,23 @@ class Group:
     def _doom(self, spans: list[Span], attempts: int, reason: str, error: str) -> None:
         self.doomed += [Doomed(low, high, attempts, reason, error) for low, high in spans]
 
+    def _undoom(self, doomed: Doomed) -> bool:
+        """Take messages off the way to the dead-letter queue, if they are still on it."""
+        found = next((i for i, waiting in enumerate(self.doomed) if waiting is doomed), None)
+        if found is not None:
+            del self.doomed[found]
+        return found is not None
+
+    def _not_sent(self, lease: Lease, count: int) -> None:
+        self.delivered -= count
+        if lease.attempt > 1:
+            self.redelivered -= count
+
     def _retry_seconds(self, attempt: int) -> float:
         """Exponential backoff with equal jitter: half of the wait is fixed, half is drawn."""
+        doublings = min(attempt - 1, MAX_DOUBLINGS)
         longest = min(
-            self.rules.retry_last_seconds, self.rules.retry_first_seconds * 2.0 ** (attempt - 1)
+            self.rules.retry_last_seconds, self.rules.retry_first_seconds * 2.0**doublings
         )
         return longest / 2 + self._rng.uniform(0, longest / 2)
 
@@ -283,7 +304,7 @@ class Group:
         return sum(high - low for low, high in spans)
 
     def _finished_within(self, start: int, stop: int) -> int:
-        below = max(0, min(stop, self.floor) - start)
+        below = max(0, min(stop, self.floor) - max(start, self.start))
         return below + sum(high - low for low, high in self.acked.overlap(start, stop))
 
     def _raise_floor(self) -> None:

@@ -46,6 +46,10 @@ class Lease:
         """What is still held."""
         return list(self._parts) if self._parts is not None else [(self.start, self.stop)]
 
+    def held_within(self, start: int, stop: int) -> int:
+        """How many messages of ``[start, stop)`` are still held."""
+        return sum(max(0, min(high, stop) - max(low, start)) for low, high in self.spans())
+
     def release(self, start: int, stop: int) -> list[Span]:
         """Give up ``[start, stop)``; return the parts of it that were held."""
         if self._parts is None:

@@ -6,7 +6,6 @@ from typing import Protocol
 
 from broker.commit import Committer, Draft, Stored
 from broker.group import Group, Nack
-from broker.lease import Lease
 from broker.places import Places
 from broker.surroundings import Surroundings
 from broker.window import Window
@@ -106,30 +105,36 @@ class Partition:
 
     def settle(self, group: Group, delivery: str, first: int, last: int) -> tuple[int, int]:
         """Ack messages of a delivery; see ``Group.settle``."""
+        self.expire_group(group)
         result = group.settle(delivery, first, last, self._shared.clock.monotonic())
         self.window.release(self.groups.floor(self.first_offset))
         return result
 
     def nack(self, group: Group, delivery: str, first: int, last: int, nack: Nack) -> int:
         """Give messages of a delivery back; see ``Group.nack``."""
+        self.expire_group(group)
         count = group.nack(delivery, first, last, nack, self._shared.clock.monotonic())
         self.notify()
         return count
 
-    def extend(self, group: Group, delivery: str, seconds: float) -> Lease | None:
+    def extend(self, group: Group, delivery: str, first: int, last: int, seconds: float) -> int:
         """Give a delivery more time; see ``Group.extend``."""
-        return group.extend(delivery, self._shared.clock.monotonic(), seconds)
+        self.expire_group(group)
+        return group.extend(delivery, first, last, self._shared.clock.monotonic(), seconds)
 
-    def expire(self, now: float) -> None:
+    def expire(self) -> None:
         """Take back what was held too long or delayed until now."""
-        if sum(group.expire(now) for group in self.groups):
+        for group in self.groups:
+            self.expire_group(group)
+
+    def expire_group(self, group: Group) -> None:
+        """Take back what one group had for too long; whoever waits for it hears of it."""
+        if group.expire(self._shared.clock.monotonic()):
             self.notify()
 
-    def retire(self) -> int:
-        """Unlink files of settled messages that are old or too many; blocks."""
-        options = self._shared.options
-        oldest_ms = int((self._shared.clock.wall() - options.retention_seconds) * 1000)
-        return self._journal.retire(self.groups.floor(0), oldest_ms, options.retention_bytes)
+    async def retire(self) -> int:
+        """Unlink files of settled messages that are old or too many; return how many."""
+        return await self._committer.retire(self.groups.floor(0))
 
     def in_use(self, group: str) -> bool:
         """Whether a stream of a group is open here."""

@@ -51,17 +51,16 @@ class Places:
         await self.save(surely=True)
         return group
 
-    async def forget(self, name: str) -> None:
+    def forget(self, name: str) -> None:
         """Drop a place: the group would begin anew, and holds no data any more."""
         if self._groups.pop(name, None) is not None:
             self._forgotten = True
-            await self.save(surely=True)
 
     async def save(self, surely: bool = False) -> None:
         """Write down the places, if any moved; ``surely`` so that they survive a power cut."""
         async with self._saving:
             moved = [group for group in self if group.dirty]
-            if not moved and not self._forgotten:
+            if not moved and not self._forgotten and not surely:
                 return
             state = {group.name: group.state() for group in self}
             self._forgotten = False

@@ -144,8 +144,8 @@ class Extend(Settle):
             raise InvalidRequest(f"seconds must be above 0, at most {options.max_lease_seconds:g}")
 
         def extend(partition: Partition, group: Group, receipt: Receipt) -> Counts:
-            lease = partition.extend(group, receipt.delivery, seconds)
-            return (receipt.last - receipt.first + 1 if lease else 0), 0
+            count = partition.extend(group, receipt.delivery, receipt.first, receipt.last, seconds)
+            return count, 0
 
         return request.receipts(), extend
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import msgspec
 
@@ -99,6 +100,7 @@ class Subscription:
         room = min(self._limits.in_flight - self.in_flight, self._limits.batch)
         if room <= 0:
             return None
+        partition.expire_group(group)
         now = self._clock.monotonic()
         lease = group.take(room, partition.end, now, self._limits.timeout_seconds, self)
         if lease is None:
@@ -118,15 +120,13 @@ class Subscription:
         if first > lease.start:
             self._lost(partition, group, lease, first)
             return None
-        records = contiguous(records, lease.stop)
-        other = foreign(records, group.name)
-        if other == 0:
-            group.shrink(lease, records[0].end)
-            group.pass_over(lease, lease.start, records[0].end)
-            return None
-        records = records[:other]
+        records, ours = alike(contiguous(records, lease.stop), group.name)
         if records[-1].end < lease.stop:
             group.shrink(lease, records[-1].end)
+            partition.notify()
+        if not ours:
+            group.pass_over(lease, lease.start, lease.stop)
+            return None
         return Handout(partition, lease, records)
 
     def _lost(self, partition: Partition, group: Group, lease: Lease, first: int) -> None:
@@ -160,8 +160,8 @@ def only_for(record: Record) -> str | None:
     return str(msgspec.msgpack.decode(record.meta)[FOR_GROUP])
 
 
-def foreign(records: Sequence[Record], group: str) -> int | None:
-    """Index of the first record that is for another group, if there is one."""
-    return next(
-        (i for i, record in enumerate(records) if only_for(record) not in (None, group)), None
-    )
+def alike(records: Sequence[Record], group: str) -> tuple[list[Record], bool]:
+    """The first records that are all for a group, or all for others, and which of the two."""
+    ours = only_for(records[0]) in (None, group)
+    found = takewhile(lambda record: (only_for(record) in (None, group)) == ours, records)
+    return list(found), ours

@@ -31,7 +31,8 @@ class Topic:
         self._shared = shared
         self._turn = 0
         for group in shared.files.names(self._directory):
-            self._open_dead(group)
+            if self._is_ours(group):
+                self._open_dead(group)
 
     def partition(self, number: int) -> Partition:
         """The partition of a number."""
@@ -53,13 +54,27 @@ class Topic:
     async def dead_letters(self, group: str) -> DeadLetters:
         """The dead letters of a group, their log made if it is not there."""
         if group not in self.dead:
-            await run_in(self._shared.disk, self._open_dead, group)
+            await run_in(self._shared.disk, self._make_dead, group)
         return self.dead[group]
 
     async def close(self) -> None:
         """Close every file, all at once."""
         await asyncio.gather(*(partition.close() for partition in self.partitions))
         await asyncio.gather(*(dead.close() for dead in self.dead.values()))
+
+    def _is_ours(self, name: str) -> bool:
+        try:
+            self._shared.files.names(self._directory / check_name(name, "group"))
+        except (InvalidRequest, FileExistsError):
+            return False
+        return True
+
+    def _make_dead(self, group: str) -> None:
+        """Open a new log, whose directory survives a power cut before a letter is in it."""
+        self._shared.files.names(self._directory / group)
+        self._shared.files.sync_directory(self._directory)
+        self._shared.files.sync_directory(self._directory.parent)
+        self._open_dead(group)
 
     def _open_dead(self, group: str) -> None:
         owner = f"{self.name}/{DEAD_DIRECTORY}/{group}"

@@ -383,7 +383,7 @@ async def test_a_disk_slower_than_the_timeout_does_not_upset_the_books(tmp_path:
             found = await read(offset, max_bytes)
             if slow:
                 clock.advance(31)
-                partition.expire(clock.monotonic())
+                partition.expire()
                 slow.clear()
             return found
 

@@ -60,7 +60,8 @@ class MemoryFiles:
     def names(self, directory: Path) -> list[str]:
         """See ``Files``."""
         self.note("names")
-        return [path.name for path in self._now if path.parent == directory]
+        below = (path.relative_to(directory) for path in self._now if directory in path.parents)
+        return sorted({path.parts[0] for path in below})
 
     def append_to(self, path: Path) -> AppendFile:
         """See ``Files``."""
