@@ -14,7 +14,8 @@ from cli.supervisor import StackError
 
 EXIT_FAILED = 3
 DRAIN_LOOKS = 25
-DRAIN_POLL_SECONDS = 0.2
+LOOK_SECONDS = 0.2
+FIRST_POINT_LOOKS = 100
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Up:
             self._say_query(stack, next(iter(books.sent.manifest), None))
         elif self._plan.gpus:
             await stack.child("streamer").start()
+            await first_point_stored(stack)
             self._say(f"feeding {self._plan.gpus} synthetic GPUs, one sample a second each")
             self._say_query(stack, None)
 
@@ -113,11 +115,20 @@ class Up:
         for _ in range(DRAIN_LOOKS):
             if await drained(stack):
                 return
-            await asyncio.sleep(DRAIN_POLL_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
         self._say("some messages are still on disk; they are stored at the next start")
 
     def _say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, markup=False)
+
+
+async def first_point_stored(stack: Stack) -> None:
+    """Return once there is something to ask for, or it takes too long."""
+    for _ in range(FIRST_POINT_LOOKS):
+        stats = await stack.stats("collector")
+        if stats is not None and stats["telemetry_stored"]:
+            return
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def drained(stack: Stack) -> bool:
