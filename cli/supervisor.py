@@ -14,7 +14,7 @@ STEADY_SECONDS = 10.0
 READY_SECONDS = 30.0
 READY_POLL_SECONDS = 0.1
 STOP_SECONDS = 10.0
-NEVER_RESTARTED = frozenset({0, 2})  # it is done; its options are wrong
+DONE, BAD_OPTIONS, PORT_TAKEN = 0, 2, 3
 
 
 class StackError(Exception):
@@ -45,6 +45,7 @@ class Child:
         self.restarts = 0
         self.finished = asyncio.Event()
         self.exit_code: int | None = None
+        self._was_ready = False
         self._environment = {**base_environment, **plan.environment, "PORT": str(plan.port)}
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
@@ -81,6 +82,7 @@ class Child:
                     if self.finished.is_set():
                         raise StackError(self._explain("ended"))
                     await asyncio.sleep(READY_POLL_SECONDS)
+                self._was_ready = True
         except TimeoutError:
             raise StackError(self._explain("is not ready")) from None
 
@@ -105,7 +107,7 @@ class Child:
         while True:
             began = loop.time()
             self.exit_code = await self._process.wait() if self._process else None
-            if self.exit_code in NEVER_RESTARTED:
+            if self._is_final(self.exit_code):
                 break
             wait = FIRST_RESTART_SECONDS if loop.time() - began > STEADY_SECONDS else wait
             if await self._stopped_within(wait):
@@ -114,6 +116,10 @@ class Child:
             self.restarts += 1
             await self._spawn()
         self.finished.set()
+
+    def _is_final(self, exit_code: int | None) -> bool:
+        """Whether starting again would change nothing; a port may be taken for a moment only."""
+        return exit_code in (DONE, BAD_OPTIONS) or (exit_code == PORT_TAKEN and not self._was_ready)
 
     async def _stopped_within(self, seconds: float) -> bool:
         try:

@@ -119,3 +119,15 @@ def test_a_second_stack_on_the_same_data_is_refused(stack: Started, tmp_path: Pa
     done = telemetry("up", "--gpus", "0", "--data-dir", str(tmp_path / "data"))
     assert done.returncode == 3
     assert "another stack" in done.stdout
+
+
+def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        ports = ["--api-port", str(free_port()), "--proxy-port", port]
+        done = telemetry("up", "--gpus", "0", "--data-dir", str(tmp_path / "data"), *ports)
+    assert done.returncode == 3
+    assert "proxy ended" in done.stdout
+    assert "address already in use" in done.stdout
