@@ -57,7 +57,8 @@ class DeadLetters:
         self._removed_path = directory / REMOVED_FILE
         kept = position.load(shared.files, self._removed_path) or []
         self._removed = Ranges([(start, stop) for start, stop in kept])
-        self._removed.remove(self._journal.next_offset, 1 << 62)
+        if self._removed.remove(self._journal.next_offset, 1 << 62):
+            self._save_removed()
         self._busy = asyncio.Lock()
 
     @property
@@ -133,7 +134,10 @@ class DeadLetters:
         for start, stop in spans:
             if start < stop:
                 self._removed.add(start, stop)
-        position.save(self._shared.files, self._removed_path, list(self._removed))
+        self._save_removed()
         first = self._journal.first_offset
         start, _ = self._removed.gap(first, self.end)
         self._journal.trim(start)
+
+    def _save_removed(self) -> None:
+        position.save(self._shared.files, self._removed_path, list(self._removed))

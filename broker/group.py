@@ -231,12 +231,15 @@ class Group:
             "lost": self.lost,
         }
 
-    def restore(self, state: dict[str, Any], first: int, end: int) -> None:
-        """Take up a place kept before, within what the log holds now.
+    def restore(self, state: dict[str, Any], first: int, end: int) -> bool:
+        """Take up a place kept before, within what the log holds now; return if it was cut.
 
         A log that lost its unsynced tail ends below the kept place: those offsets will be given
         to other messages, which the group has not seen.
         """
+        cut = any(
+            int(stop) > end for stop in [state["floor"], *(high for _, high in state["acked"])]
+        )
         self.floor = min(max(int(state["floor"]), first), end)
         self.start = min(int(state["start"]), self.floor)
         for start, stop in state["acked"]:
@@ -247,6 +250,7 @@ class Group:
         finished = self.floor - self.start + len(self.acked)
         self.dead = min(int(state.get("dead", 0)), finished)
         self.lost = min(int(state.get("lost", 0)), finished - self.dead)
+        return cut
 
     def _next_span(self, limit: int, end: int) -> tuple[int, int, int] | None:
         again = self._returns.take(limit)

@@ -38,12 +38,23 @@ class Places:
         return self._groups.get(name)
 
     def load(self, first: int, end: int) -> None:
-        """Take up the places kept, within what the log holds; blocks."""
+        """Take up the places kept, within what the log holds; blocks.
+
+        Places that were cut are written down at once: after one more crash they would lie among
+        messages that came meanwhile, and nobody had seen.
+        """
         state = position.load(self._shared.files, self._path) or {}
+        cut = []
         for name, kept in state.items():
-            group = self._new(name, 0)
-            group.restore(kept, first, end)
-            self._groups[name] = group
+            group = self._groups[name] = self._new(name, 0)
+            if group.restore(kept, first, end):
+                cut.append(name)
+        if cut:
+            log.warning("places behind the end of the log", partition=self._name, groups=cut)
+            try:
+                self._write({group.name: group.state() for group in self}, surely=True)
+            except OSError as error:
+                log.error("groups not written down", partition=self._name, reason=str(error))
 
     async def open(self, name: str, offset: int) -> Group:
         """Make a place; it is on disk before this returns: a crash must not move it."""

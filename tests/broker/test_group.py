@@ -336,7 +336,7 @@ def test_the_wait_before_a_retry_doubles_up_to_the_longest_and_is_drawn() -> Non
         now += due
     for wait, longest in zip(waits, [1, 2, 4, 8, 8, 8], strict=True):
         assert longest / 2 <= wait <= longest + 0.01
-    assert len({wait for wait in waits[3:]}) > 1
+    assert len(set(waits[3:])) > 1
 
 
 def test_a_wait_of_thousands_of_attempts_is_the_longest() -> None:
