@@ -52,13 +52,14 @@ class Started:
                 raise AssertionError(f"it did not come to that; output:\n{self.output()}")
             time.sleep(LOOK_SECONDS)
 
-    def child(self, log_name: str) -> int:
-        """The process id of the child that writes to ``<log_name>.log``; 0 when there is none."""
+    def kill(self, name: str) -> None:
+        """kill -9 of the child that writes to ``<name>.log``."""
         for pid in children_of(self.process.pid):
             with contextlib.suppress(OSError):
-                if Path(f"/proc/{pid}/fd/2").readlink().name == f"{log_name}.log":
-                    return pid
-        return 0
+                if Path(f"/proc/{pid}/fd/2").readlink().name == f"{name}.log":
+                    os.kill(pid, signal.SIGKILL)
+                    return
+        raise AssertionError(f"{name} does not run any more; output:\n{self.output()}")
 
     def end(self) -> int:
         """Ask it to stop and return its exit code."""
