@@ -97,7 +97,10 @@ class AtOnce(ManualClock):
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """``log`` is every payload by offset; below ``safe`` nothing may be lost."""
+    """``log`` is every payload by offset; below ``safe`` nothing may be lost.
+
+    ``foreign`` names the one group that a redriven message is for.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,6 +111,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.deliveries = itertools.count(1)
         self.bodies = itertools.count(1)
         self.log: dict[int, bytes] = {}
+        self.foreign: dict[int, str] = {}
         self.safe = 0
         self.keyed: list[Keyed] = []
         self.model: dict[str, GroupModel] = {}
@@ -198,7 +202,7 @@ class QueueMachine(RuleBasedStateMachine):
         if group not in self.model:
             self.model[group] = GroupModel(MAX_DELIVERIES)
             for offset in self.log:
-                self.model[group].add(offset, foreign=False)
+                self.model[group].add(offset, self.foreign.get(offset, group) != group)
             self.model[group].seek(self.end_of(start))
         limits = Limits(limit, min(limit, 4), 1500, TIMEOUT)
         self.streams.append(Subscription(group, [(self.partition, place)], limits, self.clock))
@@ -290,9 +294,10 @@ class QueueMachine(RuleBasedStateMachine):
         name, model = pick.choice(sorted(self.model.items()))
         self.run(redrive(self.topic, name, "", 100.0, AtOnce()))
         for letter in model.letters:
-            self.log[len(self.log)] = letter.payload
+            offset = len(self.log)
+            self.log[offset], self.foreign[offset] = letter.payload, name
             for other, place in self.model.items():
-                place.add(len(self.log) - 1, foreign=other != name)
+                place.add(offset, foreign=other != name)
             self.safe = len(self.log)
         self.take_out(model)
 
@@ -350,6 +355,7 @@ class QueueMachine(RuleBasedStateMachine):
         end = self.partition.end
         assert self.safe <= end <= len(self.log)
         self.log = {offset: self.log[offset] for offset in range(end)}
+        self.foreign = {offset: name for offset, name in self.foreign.items() if offset < end}
         self.safe = end
         self.keyed = [keyed for keyed in self.keyed if keyed.offset < end]
         for name, model in self.model.items():

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import random
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,11 +15,12 @@ from broker.commit import Draft
 from broker.group import Group
 from broker.partition import Partition
 from broker.surroundings import Surroundings
-from common.errors import Overloaded, TelemetryError
+from common.errors import DiskFull, Overloaded, TelemetryError
 from common.journal.frame import TEXT
 from tests.support.broker import broker_options
 from tests.support.clock import ManualClock
 from tests.support.files import MemoryFiles
+from tests.support.waiting import until
 
 DIRECTORY = Path("/data/topics/t/0")
 
@@ -135,3 +137,76 @@ async def test_only_so_many_bytes_wait_for_the_disk(disk: ThreadPoolExecutor) ->
 async def test_a_body_larger_than_what_may_wait_is_taken_alone(disk: ThreadPoolExecutor) -> None:
     partition = open_partition(MemoryFiles(), disk, pending_bytes=10)
     assert await produce(partition, b"x" * 1000) == 0
+
+
+class SlowRemoval(MemoryFiles):
+    """Unlinks only when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.removing, self.go_on = threading.Event(), threading.Event()
+
+    def remove(self, path: Path) -> None:
+        """See ``Files``."""
+        self.removing.set()
+        self.go_on.wait(10)
+        super().remove(path)
+
+
+async def test_the_log_is_not_written_to_while_it_is_trimmed(disk: ThreadPoolExecutor) -> None:
+    files = SlowRemoval()
+    partition = open_partition(files, disk, segment_bytes=4096, retention_seconds=0)
+    for _ in range(3):
+        await produce(partition, b"x" * 4000)
+    await partition.seek("g", "latest")
+    trimming = asyncio.create_task(partition.retire())
+    await until(files.removing.is_set)
+    producing = asyncio.create_task(produce(partition, b"x" * 4000))
+    await asyncio.wait([producing], timeout=0.05)
+    assert not producing.done()
+    files.go_on.set()
+    assert (await trimming, await producing) == (2, 3)
+    assert open_partition(files, disk, segment_bytes=4096).end == 4
+
+
+async def test_retention_stands_a_file_that_a_full_disk_left_empty(
+    disk: ThreadPoolExecutor,
+) -> None:
+    files = MemoryFiles()
+    partition = open_partition(files, disk, segment_bytes=4096, retention_seconds=0)
+    for _ in range(3):
+        await produce(partition, b"x" * 4000)
+    files.fail("write", errno.ENOSPC, at=2)
+    with pytest.raises(DiskFull):
+        await produce(partition, b"x" * 4000)
+    await partition.seek("g", "latest")
+    assert await partition.retire() == 2
+    assert await produce(partition, b"x") == 3
+
+
+async def test_a_place_cut_by_one_crash_is_no_trap_after_the_next(
+    disk: ThreadPoolExecutor,
+) -> None:
+    files = MemoryFiles()
+    partition = open_partition(files, disk)
+    await produce(partition, b"kept")
+    await produce(partition, b"lost", "disk")
+    await partition.open_group("g", "latest")
+    files.crash()
+    partition = open_partition(files, disk)
+    await produce(partition, b"new")
+    files.crash()
+    assert place(open_partition(files, disk), "g").floor == 1
+
+
+async def test_a_new_place_is_synced_although_a_checkpoint_wrote_it_first(
+    disk: ThreadPoolExecutor,
+) -> None:
+    files = MemoryFiles()
+    partition = open_partition(files, disk)
+    await produce(partition, b"x")
+    await partition.open_group("first", "earliest")
+    opening = partition.open_group("new", "latest")
+    await asyncio.gather(partition.open_group("other", "latest"), partition.groups.save(), opening)
+    files.crash()
+    assert place(open_partition(files, disk), "new").floor == 1
