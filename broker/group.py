@@ -17,19 +17,10 @@ from typing import Any, NamedTuple
 from broker.lease import Holder, Lease, LeaseBook
 from broker.ranges import Ranges, Span
 from broker.returns import Returns
+from broker.rules import Rules
 
 DELIVERY_LIMIT = "DELIVERY_LIMIT"
 REJECTED = "REJECTED"
-MAX_DOUBLINGS = 60
-
-
-class Rules(NamedTuple):
-    """How long, how often and after which wait messages are delivered."""
-
-    max_deliveries: int
-    retry_first_seconds: float
-    retry_last_seconds: float
-    max_lease_seconds: float
 
 
 class Nack(NamedTuple):
@@ -151,7 +142,7 @@ class Group:
             self._doom(spans, lease.attempt, DELIVERY_LIMIT, nack.reason)
         else:
             delay = nack.delay_seconds
-            wait = self._retry_seconds(lease.attempt) if delay is None else delay
+            wait = self.rules.retry_seconds(lease.attempt, self._rng) if delay is None else delay
             self._returns.delay(spans, lease.attempt, now + wait)
         return sum(high - low for low, high in spans)
 
@@ -292,14 +283,6 @@ class Group:
         self.delivered -= count
         if lease.attempt > 1:
             self.redelivered -= count
-
-    def _retry_seconds(self, attempt: int) -> float:
-        """Exponential backoff with equal jitter: half of the wait is fixed, half is drawn."""
-        doublings = min(attempt - 1, MAX_DOUBLINGS)
-        longest = min(
-            self.rules.retry_last_seconds, self.rules.retry_first_seconds * 2.0**doublings
-        )
-        return longest / 2 + self._rng.uniform(0, longest / 2)
 
     def _finish(self, spans: list[Span]) -> int:
         for low, high in spans:

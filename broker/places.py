@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from broker.group import Group, Rules
+from broker.group import Group
+from broker.rules import Rules
 from broker.surroundings import Surroundings
 from common import logs
 from common.journal import position

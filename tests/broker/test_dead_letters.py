@@ -159,7 +159,8 @@ async def test_a_redrive_keeps_its_rate_and_is_alone(tmp_path: Path) -> None:
                 clock.advance(0.2)
 
 
-async def test_what_dies_again_while_it_is_redriven_stays(client: BrokerClient) -> None:
+async def test_what_dies_again_while_it_is_redriven_stays(running: RunningBroker) -> None:
+    client = running.client
     await client.produce_lines("t", b"bad", b"bad", partition=0)
     async with client.consume("t", max_in_flight=1) as events:
         for _ in range(2):
@@ -168,6 +169,7 @@ async def test_what_dies_again_while_it_is_redriven_stays(client: BrokerClient) 
         await redrive(client, rate=5)
         for _ in range(2):
             await reject(client, events)
+        await until(lambda: not running.lifecycle.has("redrive t default"))
         rows = await letters(client, 2)
         assert [row["offset"] for row in rows] == [2, 3]
 

@@ -8,8 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from broker.group import Doomed, Group, Nack, Rules
+from broker.group import Doomed, Group, Nack
 from broker.lease import Lease
+from broker.rules import Rules
 from tests.support.chance import Unlucky
 
 READY, LEASED, ACKED, LOST = "ready", "leased", "acked", "lost"

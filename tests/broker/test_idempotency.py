@@ -161,7 +161,8 @@ async def test_keys_that_could_not_be_written_down_cost_no_produce(
 
 
 async def test_without_the_kept_keys_the_newest_are_known(disk: ThreadPoolExecutor) -> None:
-    files, given = MemoryFiles(), {"segment_bytes": 4096, "idempotency_keys": 3}
+    files = MemoryFiles()
+    given: Any = {"segment_bytes": 4096, "idempotency_keys": 3}
     partition = open_partition(files, disk, **given)
     await store(partition, *[f"k{number}" for number in range(20)])
     files.remove(DIRECTORY / KEYS_FILE)

@@ -8,7 +8,6 @@ import pytest
 from tests.support.broker import running_broker
 from tests.support.client import Answer, BrokerClient
 from tests.support.clock import ManualClock
-from tests.support.waiting import until
 
 
 async def settle(client: BrokerClient, verb: str, *receipts: str, **body: Any) -> Answer:
@@ -123,22 +122,3 @@ async def test_a_range_beyond_the_delivery_counts_what_is_held(client: BrokerCli
         nacked = await settle(client, "nack", *[forged] * 30)
     assert (extended.status, extended.json["extended"]) == (200, 60)
     assert (nacked.status, nacked.json["nacked"]) == (200, 2)
-
-
-async def test_who_waits_hears_of_what_a_late_ack_found_expired(tmp_path: Path) -> None:
-    clock = ManualClock()
-    async with running_broker(tmp_path, clock) as broker:
-        client = broker.client
-        await client.produce("t", b"x", partition=0)
-        partition = broker.broker.topics.get("t").partition(0)
-        async with client.consume("t") as slow, client.consume("t", max_in_flight=5) as other:
-            receipt = (await slow.message())["receipt"]
-            slow.close()
-            await until(lambda: len(broker.broker.streams) == 1)
-            again = await other.message()
-            assert again["attempt"] == 2
-            clock._monotonic += 31  # the late ack comes before the chore that looks for it
-            place = partition.groups.get("default")
-            assert place is not None
-            assert partition.settle(place, receipt.rpartition(":")[2], 0, 0) == (0, 0)
-            assert (await other.message())["attempt"] == 3

@@ -15,6 +15,7 @@ from broker.commit import Draft
 from broker.group import Group
 from broker.partition import Partition
 from broker.surroundings import Surroundings
+from common.clock import Clock
 from common.errors import DiskFull, Overloaded, TelemetryError
 from common.journal.frame import TEXT
 from tests.support.broker import broker_options
@@ -31,9 +32,11 @@ def disk() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def open_partition(files: MemoryFiles, disk: ThreadPoolExecutor, **given: Any) -> Partition:
-    options = broker_options(Path("/data"), **given)
-    shared = Surroundings(options, files, disk, ManualClock(), random.Random(1), lambda: "d1")
+def open_partition(
+    files: MemoryFiles, disk: ThreadPoolExecutor, clock: Clock | None = None, **given: Any
+) -> Partition:
+    options, clock = broker_options(Path("/data"), **given), clock or ManualClock()
+    shared = Surroundings(options, files, disk, clock, random.Random(1), lambda: "d1")
     return Partition("t", 0, DIRECTORY, shared)
 
 
@@ -210,3 +213,32 @@ async def test_a_new_place_is_synced_although_a_checkpoint_wrote_it_first(
     await asyncio.gather(partition.open_group("other", "latest"), partition.groups.save(), opening)
     files.crash()
     assert place(open_partition(files, disk), "new").floor == 1
+
+
+class Listener:
+    """Holds messages, and waits for more."""
+
+    group = "g"
+
+    def __init__(self) -> None:
+        self.woken = 0
+
+    def wake(self) -> None:
+        """See ``broker.partition.Waker``."""
+        self.woken += 1
+
+    def released(self, count: int) -> None:
+        """See ``broker.lease.Holder``."""
+
+
+async def test_who_waits_hears_of_what_a_late_ack_found_expired(disk: ThreadPoolExecutor) -> None:
+    clock, waiting = ManualClock(), Listener()
+    partition = open_partition(MemoryFiles(), disk, clock)
+    await produce(partition, b"x")
+    group = await partition.open_group("g", "earliest")
+    lease = group.take(1, partition.end, clock.monotonic(), 30, Listener())
+    assert lease is not None
+    partition.watch(waiting)
+    clock.advance(31)  # the late ack comes before the chore that looks for it
+    assert partition.settle(group, lease.delivery, 0, 0) == (0, 0)
+    assert waiting.woken == 1
