@@ -1,6 +1,9 @@
 """The broker's options table."""
 
 from pathlib import Path
+from typing import Self
+
+from pydantic import model_validator
 
 from common.journal.frame import MAX_LENGTH
 from common.options import Bytes, Names, Seconds, ServiceOptions, option
@@ -90,3 +93,10 @@ class BrokerOptions(ServiceOptions):
     )
     event_bytes: Bytes = option("EVENT_BYTES", 1 << 20, "About the largest batched event.", ge=1)
     disk_threads: int = option("DISK_THREADS", 4, "Threads for file work.", ge=1, le=64)
+
+    @model_validator(mode="after")
+    def lease_fits(self) -> Self:
+        """Refuse a longest lease that every delivery would go beyond."""
+        if self.max_lease_seconds < self.visibility_timeout_seconds:
+            raise ValueError("MAX_LEASE must not be below VISIBILITY_TIMEOUT")
+        return self

@@ -173,15 +173,15 @@ def is_secret(field: FieldInfo) -> bool:
 
 def describe_problem(table: type[Options], problem: Any) -> str:
     """Say which option is wrong and why, without the value of a secret."""
-    where = str(problem["loc"][0]) if problem["loc"] else table.__name__
-    names = {env_name(name, field): field for name, field in table.model_fields.items()}
-    by_field = {name: env_name(name, field) for name, field in table.model_fields.items()}
-    name = by_field.get(where, where)
-    field = names.get(name)
+    reason = say_plainly(problem["msg"])
+    if not problem["loc"]:  # a rule between options, which names them itself
+        return reason
+    fields = {env_name(name, field): field for name, field in table.model_fields.items()}
+    given = str(problem["loc"][0])
+    name = env_name(given, table.model_fields[given]) if given in table.model_fields else given
     if problem["type"] == "missing":
         return f"{name} is required"
-    reason = say_plainly(problem["msg"])
-    if field is None or is_secret(field):
+    if name not in fields or is_secret(fields[name]):
         return f"{name}: {reason}"
     return f"{name}: {reason}, got {problem['input']}"
 
