@@ -38,7 +38,7 @@ def run_once(plan: RunPlan) -> int:
     console.print(f"{plan.csv.name} is in {plan.data_dir / 'telemetry.db'}", soft_wrap=True)
     console.print(render(books), soft_wrap=True)
     for name, count in restarts.items():
-        console.print(f"  {name} died and was restarted {count} times")
+        console.print(f"  {name} died and was restarted" + (f", {count} times" * (count > 1)))
     return 0 if books.balanced else EXIT_UNBALANCED
 
 
