@@ -91,7 +91,7 @@ class Committer:
         if self.journal.read_only:
             raise PartitionReadOnly(self.journal.read_only)
         record, done = self._enqueue(draft, durability)
-        if durability == "memory":
+        if durability == "memory" and not self._refusing:  # a disk that refuses must be heard
             done.add_done_callback(_forget)
         else:
             await done

@@ -6,6 +6,7 @@ from pathlib import Path
 from broker.deadletters import DeadLetters
 from broker.partition import Partition
 from broker.surroundings import Surroundings
+from common import logs
 from common.errors import InvalidRequest, NotFound, Overloaded, TopicConflict
 from common.journal import position
 from common.journal.frame import FrameTooNewError
@@ -13,6 +14,8 @@ from common.journal.segment import SegmentTooNewError
 from common.options import refuse
 from common.threads import run_in
 from common.wire import check_name
+
+log = logs.get("broker.topics")
 
 TOPIC_FILE = "topic"
 DEAD_DIRECTORY = "dead"
@@ -163,11 +166,19 @@ class Topics:
         self._shared.files.sync_directory(directory)
         self._shared.files.sync_directory(self._directory)
 
+    def _recount(self, name: str) -> dict[str, int]:
+        """Write a damaged topic file anew: every partition has had a directory from the start."""
+        names = self._shared.files.names(self._directory / name)
+        state = {"partitions": sum(entry.isascii() and entry.isdigit() for entry in names)}
+        log.error("topic file damaged, partitions counted", topic=name, **state)
+        self._write_down(name, state)
+        return state
+
     def _read(self, name: str) -> Topic:
         directory = self._directory / name
         state = position.load(self._shared.files, directory / TOPIC_FILE)
         if state is None:
-            refuse([f"{directory / TOPIC_FILE} is damaged; it says how many partitions there are"])
+            state = self._recount(name)
         numbers = range(int(state["partitions"]))
         try:
             partitions = [Partition(name, n, directory / str(n), self._shared) for n in numbers]

@@ -242,3 +242,14 @@ async def test_who_waits_hears_of_what_a_late_ack_found_expired(disk: ThreadPool
     clock.advance(31)  # the late ack comes before the chore that looks for it
     assert partition.settle(group, lease.delivery, 0, 0) == (0, 0)
     assert waiting.woken == 1
+
+
+async def test_a_full_disk_is_told_to_those_who_need_only_memory(disk: ThreadPoolExecutor) -> None:
+    files = MemoryFiles()
+    partition = open_partition(files, disk)
+    files.fail("write", errno.ENOSPC, times=2)
+    with pytest.raises(TelemetryError):
+        await produce(partition, b"first")
+    with pytest.raises(TelemetryError):
+        await produce(partition, b"second", "memory")
+    assert await produce(partition, b"third", "memory") == 0

@@ -9,7 +9,7 @@ import pytest
 
 from common.journal import segment
 from tests.support.broker import RunningBroker, running_broker
-from tests.support.client import TOKEN, BrokerClient
+from tests.support.client import TOKEN, BrokerClient, payload
 from tests.support.serving import NotStartedError
 from tests.support.waiting import until
 
@@ -187,3 +187,15 @@ async def test_a_stopped_broker_lets_its_directory_go(tmp_path: Path) -> None:
                 async with running_broker(tmp_path):
                     pass
             assert await broker.client.is_ready()
+
+
+async def test_a_damaged_topic_file_is_made_anew_from_the_partitions(tmp_path: Path) -> None:
+    async with running_broker(tmp_path, partitions_per_topic=3) as running:
+        for partition in range(3):
+            await running.client.produce("t", b"%d" % partition, partition=partition)
+    (tmp_path / "topics" / "t" / "topic").write_bytes(b"rotten")
+    async with running_broker(tmp_path, partitions_per_topic=7) as running:
+        assert len(running.broker.topics.get("t").partitions) == 3
+        async with running.client.consume("t") as events:
+            found = {payload(row) for row in await events.messages(3)}
+    assert found == {b"0", b"1", b"2"}
