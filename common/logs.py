@@ -2,11 +2,25 @@
 
 import logging
 import sys
+from contextvars import ContextVar
 
 import structlog
 
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+def add_request_id(
+    logger: object, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Put the id of the request under way on the line, if there is one."""
+    under_way = request_id.get()
+    if under_way:
+        event["request_id"] = under_way
+    return event
+
+
 _SHARED: list[structlog.typing.Processor] = [
-    structlog.contextvars.merge_contextvars,
+    add_request_id,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

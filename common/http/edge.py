@@ -1,11 +1,11 @@
 """What every request passes on its way in: an id, the credential, the error shape, the count."""
 
+import itertools
 import re
+import secrets
 import time
 from collections.abc import Callable
-from uuid import uuid4
 
-import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +21,8 @@ log = logs.get("http")
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/stats", "/metrics"})
 EVENT_STREAM = b"text/event-stream"
+_BOOT = secrets.token_hex(8)
+_REQUESTS = itertools.count(1 << 20)
 _SAFE_ID = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
@@ -51,7 +53,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         answer = Answer(send, request_id(scope))
-        structlog.contextvars.bind_contextvars(request_id=answer.request_id)
+        logs.request_id.set(answer.request_id)
         scope["request_id"] = answer.request_id
         try:
             if scope["path"] not in self._open_paths:
@@ -107,7 +109,7 @@ def request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _SAFE_ID.match(value):
             return str(value, "ascii")
-    return uuid4().hex
+    return f"{_BOOT}{next(_REQUESTS):x}"
 
 
 def route_of(scope: Scope) -> str:
