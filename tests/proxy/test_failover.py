@@ -178,7 +178,7 @@ async def test_who_is_no_broker_is_never_ready_and_the_probes_go_on(stats: bytes
     urls = {"a": stranger.url, "b": good.url}
     async with opened(stranger, good):
         urls = {"a": stranger.url, "b": good.url}
-        async with running_proxy(urls, connect_seconds=0.05) as proxy:
+        async with running_proxy(urls, connect_seconds=1.0) as proxy:
             await until(lambda: len(stranger.requests("ready")) > 3)
             assert [member.ready for member in proxy.proxy.members] == [False, True]
             assert (await proxy.client.request("GET", "/ready")).status == 200

@@ -14,6 +14,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.port = 0
+        self._accepting = False
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -24,11 +25,13 @@ class Listener:
 
     async def open(self) -> None:
         """Accept connections, on the port of the last time if there was one."""
+        self._accepting = True
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def shut(self) -> None:
-        """Refuse connections and cut those that are there."""
+        """Refuse connections and cut those that are there, or on their way in."""
+        self._accepting = False
         if self._server is not None:
             self._server.close()
         for task in self._tasks:
@@ -40,6 +43,9 @@ class Listener:
         raise NotImplementedError
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._accepting:
+            writer.transport.abort()
+            return
         task = asyncio.create_task(self._guard(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -25,7 +25,7 @@ QUICK = {
     "port": 0,
     "probe_seconds": 0.02,
     "breaker_seconds": 0.02,
-    "connect_seconds": 0.5,
+    "connect_seconds": 2.0,
     "request_seconds": 5.0,
 }
 
