@@ -14,12 +14,17 @@ from common import logs
 from common.errors import GroupInUse, MethodNotAllowed, Unavailable
 from common.http import sse
 from common.http.body import integer, parameters
-from common.wire import GOODBYE_EVENT, check_name, read_count, read_start
+from common.wire import (
+    DEFAULT_GROUP,
+    DEFAULT_IN_FLIGHT,
+    GOODBYE_EVENT,
+    check_name,
+    read_count,
+    read_start,
+)
 
 log = logs.get("broker.consume")
 
-DEFAULT_GROUP = "default"
-DEFAULT_IN_FLIGHT = 1000
 SINGLES_AT_ONCE = 256
 GOODBYE = sse.encode(GOODBYE_EVENT, "", b'{"reason":"the broker is stopping"}')
 

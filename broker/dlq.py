@@ -14,9 +14,8 @@ from common.clock import to_rfc3339
 from common.errors import InvalidRequest, NotFound, Overloaded
 from common.http.answers import send_json
 from common.http.body import decode_json, integer, parameters, read_body
-from common.wire import check_name
+from common.wire import DEFAULT_GROUP, check_name
 
-DEFAULT_GROUP = "default"
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 MAX_BODY = 4096

@@ -125,10 +125,6 @@ class LeaseBook:
         while self._by_deadline and self._by_deadline[0][0] <= now:
             yield self._by_delivery[self._by_deadline[0][1]]
 
-    def next_deadline(self) -> float | None:
-        """When the next lease runs out."""
-        return self._by_deadline[0][0] if self._by_deadline else None
-
     def held_by(self, holder: Holder) -> list[Lease]:
         """Every lease of one holder."""
         return [lease for lease in self._by_delivery.values() if lease.holder is holder]

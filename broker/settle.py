@@ -1,6 +1,7 @@
 """``POST /ack``, ``/nack`` and ``/extend``: receipts come back."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal
 
@@ -15,9 +16,8 @@ from common.errors import InvalidRequest, NotFound, ReceiptStale
 from common.http.answers import send_json
 from common.http.body import decode_json, parameters, read_body
 from common.queue.base import Settled
-from common.wire import Receipt, SettleRequest, check_name, parse_receipt
+from common.wire import DEFAULT_GROUP, Receipt, SettleRequest, check_name, parse_receipt
 
-DEFAULT_GROUP = "default"
 STALE = "STALE"
 UNKNOWN = "UNKNOWN"
 WRONG_BROKER = "WRONG_BROKER"
@@ -43,7 +43,7 @@ class ExtendRequest(SettleRequest):
     seconds: float | None = None
 
 
-class Settle:
+class Settle(ABC):
     """What the three verbs have in common; each says what is done with one receipt.
 
     ``word`` is what the answer calls the messages that it was done with.
@@ -68,12 +68,12 @@ class Settle:
         counts = {self.word: settled.acked, "already": settled.already}
         await send_json(send, counts | {"refused": settled.refused})
 
+    @abstractmethod
     def read(self, body: bytes) -> tuple[list[str], Act]:
         """The receipts of a body, and what is to be done with each.
 
         An act returns how many messages it settled now, and how many were settled before.
         """
-        raise NotImplementedError
 
     async def _settle_all(self, topic: Topic, group: str, receipts: list[str], act: Act) -> Settled:
         settled = Settled(refused={})

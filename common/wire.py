@@ -4,7 +4,7 @@
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import xxhash
@@ -17,6 +17,8 @@ DURABILITIES = ("memory", "disk", "fsync")
 MESSAGE_EVENT = "message"
 BATCH_EVENT = "batch"
 GOODBYE_EVENT = "goodbye"
+DEFAULT_GROUP = "default"
+DEFAULT_IN_FLIGHT = 1000
 MAX_PARTITIONS = 256
 LINES = "lines"
 ENVELOPES = "json"
@@ -141,6 +143,3 @@ def unwrap_payload(body: bytes) -> bytes:
         return body
     raw = bytes(fields["payload"])
     return msgspec.json.decode(raw, type=str).encode() if raw[:1] == b'"' else raw
-
-
-Json = dict[str, Any]

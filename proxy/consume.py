@@ -18,14 +18,13 @@ from common.errors import (
 from common.http import sse
 from common.http.body import integer, parameters
 from common.retry import Backoff
-from common.wire import GOODBYE_EVENT, check_name
+from common.wire import DEFAULT_IN_FLIGHT, GOODBYE_EVENT, check_name
 from proxy.members import Member
 from proxy.proxy import Proxy
 from proxy.upstream import passed_on
 
 log = logs.get("proxy.consume")
 
-DEFAULT_IN_FLIGHT = 1000
 MAX_IN_FLIGHT = 1_000_000
 LAST_RETRY_SECONDS = 2.0
 EVENT_END = b"\n\n"

@@ -9,12 +9,11 @@ from starlette.types import Receive, Scope, Send
 from common.errors import NotFound, TelemetryError
 from common.http.answers import send_json
 from common.http.body import integer, parameters, read_body
-from common.wire import check_name
+from common.wire import MAX_PARTITIONS, check_name
 from proxy.members import Member
 from proxy.proxy import Proxy
 
 MAX_TOPIC_BODY = 4096
-MAX_PARTITIONS = 256
 
 
 class Gather:
