@@ -11,6 +11,7 @@ from broker.dedup import KEY as IDEMPOTENCY_KEY
 from broker.events import text_flags
 from broker.partition import Partition
 from broker.topics import Topic
+from common import ndjson
 from common.errors import InvalidRequest, TooLarge, Unavailable
 from common.http.answers import send_json
 from common.http.body import header, integer, parameters, read_body
@@ -145,15 +146,11 @@ def read_content(body: bytes, content_type: bytes) -> Content:
 
 
 def read_lines(body: bytes) -> Content:
-    """One message a line; CR before LF belongs to the line end, empty lines are none."""
-    if b"\r\n" in body:
-        body = body.replace(b"\r\n", b"\n")
-    body = body.strip(b"\n")
-    if not body:
+    """One message a line."""
+    lines, messages = ndjson.unpack(body)
+    if not messages:
         raise InvalidRequest("the body holds no message")
-    if b"\n\n" in body:
-        body = b"\n".join(line for line in body.split(b"\n") if line)
-    return Content(body, body.count(b"\n") + 1, True)
+    return Content(lines, messages, True)
 
 
 def choose(topic: Topic, given: dict[str, str], idempotency_key: str) -> Partition:

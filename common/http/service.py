@@ -1,18 +1,18 @@
 """The routes and the lifespan that every service has."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from common.http.edge import Authenticate, Edge, reraise
+from common.http.edge import Authenticate, Edge
 from common.lifecycle import Lifecycle
 from common.metrics import HttpMetrics, MetricsEndpoint
 
@@ -76,16 +76,48 @@ def lifespan(service: Service) -> Callable[[Starlette], Any]:
     return run
 
 
+class ServiceApp(Starlette):
+    """Starlette's router behind the edge, without Starlette's own error middleware in between.
+
+    The edge answers every error. An endpoint that speaks ASGI itself, at a path without
+    parameters, is found in a table; the router sees the rest.
+    """
+
+    def __init__(
+        self, service: Service, routes: Sequence[BaseRoute], authenticate: Authenticate
+    ) -> None:
+        routes = [*standard_routes(service), *routes]
+        super().__init__(routes=routes, lifespan=lifespan(service))
+        self.router.redirect_slashes = False  # a redirect would repeat the client's own Host
+        self._edge = Edge(self._dispatch, authenticate, HttpMetrics(service.registry))
+        self._direct = dict(direct_routes(routes))
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """See ``Starlette``."""
+        return self._edge
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._direct.get((scope.get("method"), scope.get("path")))
+        if route is None:
+            await self.router(scope, receive, send)
+            return
+        scope["route"] = route
+        await route.app(scope, receive, send)
+
+
+def direct_routes(
+    routes: Sequence[BaseRoute],
+) -> Iterator[tuple[tuple[str | None, str | None], Route]]:
+    """Routes that can be found by method and path alone."""
+    for route in routes:
+        if not isinstance(route, Route) or route.param_convertors:
+            continue
+        if not inspect.isroutine(route.endpoint):
+            yield from (((method, route.path), route) for method in route.methods or ())
+
+
 def create_service_app(
     service: Service, routes: Sequence[BaseRoute], authenticate: Authenticate
-) -> Starlette:
-    """A Starlette app with the standard routes, the edge and the lifespan."""
-    metrics = HttpMetrics(service.registry)
-    app = Starlette(
-        routes=[*standard_routes(service), *routes],
-        middleware=[Middleware(Edge, authenticate=authenticate, metrics=metrics)],
-        exception_handlers={HTTPException: reraise},
-        lifespan=lifespan(service),
-    )
-    app.router.redirect_slashes = False  # a redirect would repeat the Host that the client made up
-    return app
+) -> ServiceApp:
+    """The standard routes and a service's own, the edge and the lifespan."""
+    return ServiceApp(service, routes, authenticate)

@@ -9,6 +9,7 @@ STREAM_HEADERS: list[tuple[bytes, bytes]] = [
     (b"x-accel-buffering", b"no"),
 ]
 _BOM = b"\xef\xbb\xbf"
+_DATA = b"data: "
 
 
 class Event(NamedTuple):
@@ -34,65 +35,71 @@ def encode(event_type: str, event_id: str, data: bytes) -> bytes:
 class Parser:
     """Turns chunks of a stream into events, wherever the chunks are cut.
 
-    Holds at most ``limit_bytes`` of an event that has not ended.
+    Holds at most ``limit_bytes`` of an event that has not ended, and one chunk. A data line is
+    copied once, out of the chunk that it came in.
     """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._held: list[bytes] = []
-        self._held_bytes = 0
+        self._unended = 0
+        self._cut_line: list[bytes] = []
+        self._after_cr = False
         self._begun = False
+        self._type = self._id = ""
+        self._data: list[bytes] = []
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events that ended within ``chunk``."""
-        if not chunk:
-            return []
-        if b"\r" in chunk or (self._held and b"\r" in self._held[-1][-1:]):
-            return self._take(normalise(b"".join([*self._held, chunk])))
-        if b"\n\n" not in (self._held[-1][-1:] if self._held else b"") + chunk:
-            self._hold(chunk)
-            return []
-        return self._take(b"".join([*self._held, chunk]))
+        if self._after_cr or b"\r" in chunk:
+            chunk = self._with_plain_ends(chunk)
+        events: list[Event] = []
+        start = 0
+        while (stop := chunk.find(b"\n", start)) >= 0:
+            if chunk.startswith(_DATA, start) and not self._cut_line and self._begun:
+                self._data.append(chunk[start + len(_DATA) : stop])
+            else:
+                self._take(self._whole(chunk[start:stop]), events)
+            start = stop + 1
+        if start < len(chunk):
+            self._cut_line.append(chunk[start:] if start else chunk)
+        self._check_size(len(chunk) - start if events else self._unended + len(chunk))
+        return events
 
-    def _take(self, buffer: bytes) -> list[Event]:
+    def _with_plain_ends(self, chunk: bytes) -> bytes:
+        """Make every line end an LF; an LF after the CR that ended the last chunk is its half."""
+        if self._after_cr:
+            chunk = chunk.removeprefix(b"\n")
+        self._after_cr = chunk.endswith(b"\r")
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _whole(self, end: bytes) -> bytes:
+        """The line that ends with these bytes."""
+        line = b"".join([*self._cut_line, end]) if self._cut_line else end
+        self._cut_line.clear()
         if not self._begun:
-            buffer, self._begun = buffer.removeprefix(_BOM), True
-        whole, ended, rest = buffer.rpartition(b"\n\n")
-        self._held, self._held_bytes = [], 0
-        if rest:
-            self._hold(rest)
-        if not ended:
-            return []
-        return [event for block in whole.split(b"\n\n") if (event := parse_block(block))]
+            line, self._begun = line.removeprefix(_BOM), True
+        return line
 
-    def _hold(self, chunk: bytes) -> None:
-        self._held.append(chunk)
-        self._held_bytes += len(chunk)
-        if self._held_bytes > self._limit_bytes:
-            raise StreamTooLongError(f"an event is over {self._limit_bytes} bytes")
-
-
-def normalise(buffer: bytes) -> bytes:
-    """Make every line end an LF; a CR at the very end may be half of a CRLF and is kept."""
-    tail = b"\r" if buffer.endswith(b"\r") else b""
-    body = buffer[: len(buffer) - len(tail)]
-    return body.replace(b"\r\n", b"\n").replace(b"\r", b"\n") + tail
-
-
-def parse_block(block: bytes) -> Event | None:
-    """Read the lines of one event; a block with no data line is no event."""
-    event_type, event_id = "", ""
-    data: list[bytes] = []
-    for line in block.split(b"\n"):
-        if line.startswith(b"data: "):
-            data.append(line[6:])
-            continue
+    def _take(self, line: bytes, events: list[Event]) -> None:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
-        if name == b"data":
-            data.append(value)
+        if not line:
+            self._end(events)
+        elif name == b"data":
+            self._data.append(value)
         elif name == b"event":
-            event_type = value.decode("utf-8", "replace")
+            self._type = value.decode("utf-8", "replace")
         elif name == b"id":
-            event_id = value.decode("utf-8", "replace")
-    return Event(event_type or "message", event_id, data) if data else None
+            self._id = value.decode("utf-8", "replace")
+
+    def _end(self, events: list[Event]) -> None:
+        """An empty line ends an event; one without data is none."""
+        if self._data:
+            events.append(Event(self._type or "message", self._id, self._data))
+            self._data = []
+        self._type = self._id = ""
+
+    def _check_size(self, unended: int) -> None:
+        self._unended = unended
+        if unended > self._limit_bytes:
+            raise StreamTooLongError(f"an event is over {self._limit_bytes} bytes")

@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 from pydantic import SecretStr
 
-from common import logs
+from common import logs, ndjson
 from common.clock import SystemClock
 from common.errors import BrokerUnreachable, TelemetryError, all_errors
 from common.http import sse
@@ -44,8 +44,7 @@ class HttpProducer:
         self, topic: str, partition: int, payloads: Sequence[bytes], idempotency_key: str = ""
     ) -> Produced:
         """See ``Producer``."""
-        if any(b"\n" in payload or payload[-1:] in (b"", b"\r") for payload in payloads):
-            raise ValueError("a payload is empty, or would not come back as one line")
+        body = ndjson.pack(payloads)
         headers = {"Content-Type": NDJSON}
         if idempotency_key:
             headers["Idempotency-Key"] = idempotency_key
@@ -54,7 +53,7 @@ class HttpProducer:
             "POST",
             "/produce",
             params={"topic": topic, "partition": str(partition)},
-            data=b"\n".join(payloads),
+            data=body,
             headers=headers,
         )
         return msgspec.convert(answer, Produced)
