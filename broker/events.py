@@ -50,8 +50,8 @@ def batch_event(broker: str, handout: Handout) -> bytes:
         attempt=lease.attempt,
         encoding=LINES_ENCODING if bare else ENVELOPES,
     )
-    lines = list(bare_lines(handout) if bare else envelope_lines(broker, handout))
-    return sse.encode(BATCH_EVENT, receipt, b"\n".join([msgspec.json.encode(head), *lines]))
+    lines = bare_lines(handout) if bare else envelope_lines(broker, handout)
+    return sse.encode(BATCH_EVENT, receipt, msgspec.json.encode(head), *lines)
 
 
 def bare_lines(handout: Handout) -> Iterator[bytes]:

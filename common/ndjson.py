@@ -33,10 +33,12 @@ def unpack(body: bytes) -> tuple[bytes, int]:
     if CR in body:
         body = body.replace(b"\r\n", LF)
     body = body.strip(LF)
-    lines = count(body)
-    if has_empty_line(body, lines):
-        body = LF.join(filter(None, body.split(LF)))
+    lines = count_long(body)
+    if lines is None:
         lines = count(body)
+        if not all(body.split(LF)):
+            body = LF.join(filter(None, body.split(LF)))
+            lines = count(body)
     return body, lines if body else 0
 
 
@@ -45,14 +47,13 @@ def count(body: bytes) -> int:
     return len(body.replace(LF, b"\n\n")) - len(body) + 1
 
 
-def has_empty_line(body: bytes, lines: int) -> bool:
-    """Whether two of the line ends of a body follow one another."""
-    if len(body) < LONG_LINE_BYTES * lines:
-        return not all(body.split(LF))
-    at = body.find(LF)
+def count_long(body: bytes) -> int | None:
+    """The number of lines, or None if they are short on average or one of them is empty."""
+    most = len(body) // LONG_LINE_BYTES
+    lines, at = 1, body.find(LF)
     while at >= 0:
         following = body.find(LF, at + 1)
-        if following == at + 1:
-            return True
-        at = following
-    return False
+        if lines > most or following == at + 1:
+            return None
+        lines, at = lines + 1, following
+    return lines

@@ -24,12 +24,18 @@ class StreamTooLongError(Exception):
     """One event is larger than the reader is willing to hold."""
 
 
-def encode(event_type: str, event_id: str, data: bytes) -> bytes:
-    """One event. ``data`` holds no CR; each of its lines becomes a data line."""
+def encode(event_type: str, event_id: str, *data: bytes) -> bytes:
+    """One event. ``data`` holds no CR; each line of each part becomes a data line.
+
+    A part is copied once, and once more when it has several lines.
+    """
     if "\n" in event_id or "\r" in event_id or "\0" in event_id:
         raise ValueError("an event id holds no line break and no NUL")
-    lines = data.replace(b"\n", b"\ndata: ")
-    return b"event: %b\nid: %b\ndata: %b\n\n" % (event_type.encode(), event_id.encode(), lines)
+    pieces = [b"event: %b\nid: %b\n" % (event_type.encode(), event_id.encode())]
+    for part in data:
+        pieces += (_DATA, part.replace(b"\n", b"\n" + _DATA), b"\n")
+    pieces.append(b"\n")
+    return b"".join(pieces)
 
 
 class Parser:
