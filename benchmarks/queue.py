@@ -1,168 +1,90 @@
-"""How fast one broker carries messages: ``python -m benchmarks.queue``.
+"""How fast one broker carries messages, beside its peers: ``python -m benchmarks.queue``.
 
-A broker process with its default durability (fsync before the answer), a producer process and a
-consumer process that use the project's own client. Every message is acked. The time runs from the
-first produce to the last ack; CPU seconds are those of all three processes, their start included.
+Every contender does the same work in the same run: one server process, one producer process, one
+consumer process, every message acked. The time runs from a common start to the last ack; CPU
+seconds are those of all three processes. Peers that are not on this machine are left out.
 """
 
 import argparse
-import asyncio
-import contextlib
 import os
 import platform
-import resource
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-import aiohttp
-from pydantic import SecretStr
+from benchmarks.bare import BARE
+from benchmarks.harness import Contender, Result, Work, run
+from benchmarks.ours import OURS, OURS_SINGLY, ROOT
+from benchmarks.peers import PEERS, is_here
 
-from common.queue.http import HttpConsumer, HttpProducer
-
-ROOT = Path(__file__).parents[1]
-TOKEN = SecretStr("a-token-for-benchmarks-only")
-TOPIC, GROUP = "bench", "bench"
-SENDS_IN_FLIGHT = 4
-MAX_IN_FLIGHT = 20_000
-EVENT_MESSAGES = 2_000
-ACKED_TOGETHER = 4
-READY_LOOKS = 200
-LOOK_SECONDS = 0.05
-LIMIT_SECONDS = 300
-JSON_AROUND = len('{"value":""}')
+SMALL, LARGE = 300, 27_700
 
 
-async def produce(url: str, messages: int, size: int, batch: int) -> None:
-    """Send all messages in requests of ``batch``, spread over the partitions."""
-    producer = HttpProducer(url, TOKEN)
-    partitions = await producer.partitions(TOPIC)
-    print(time.time(), flush=True)
-    payloads = [b'{"value":"' + b"x" * (size - JSON_AROUND) + b'"}'] * batch
+class Row(NamedTuple):
+    """One contender at one piece of work."""
 
-    async def lane(first: int) -> None:
-        for number in range(first, messages // batch, SENDS_IN_FLIGHT):
-            await producer.send(TOPIC, number % partitions, payloads)
-
-    await asyncio.gather(*(lane(first) for first in range(SENDS_IN_FLIGHT)))
-    await producer.close()
+    contender: Contender
+    work: Work
+    note: str
 
 
-async def consume(url: str, messages: int) -> None:
-    """Receive and ack until every message is acked."""
-    consumer = HttpConsumer(url, TOKEN, TOPIC, GROUP, MAX_IN_FLIGHT, EVENT_MESSAGES)
-    receipts: list[str] = []
-    received = acked = 0
-    async for delivery in consumer.deliveries():
-        received += len(delivery.payloads)
-        receipts.append(delivery.receipt)
-        if len(receipts) == ACKED_TOGETHER or received == messages:
-            acked += (await consumer.ack(receipts)).acked
-            receipts = []
-        if acked == messages:
-            break
-    print(time.time(), flush=True)
-    await consumer.close()
+def rows(peers: list[str], scale: float) -> Iterator[Row]:
+    """The work, so much of it that each run takes some seconds."""
+
+    def work(messages: int, size: int, batch: int = 1) -> Work:
+        return Work(max(int(messages * scale) // batch, 1) * batch, size, batch)
+
+    yield Row(OURS, work(3_000_000, SMALL, 1000), "1,000 a request")
+    yield Row(OURS, work(1_000_000, SMALL, 100), "100 a request")
+    yield Row(OURS_SINGLY, work(1_000_000, SMALL, 1000), "1,000 a request")
+    for peer in peers:
+        yield Row(PEERS[peer], work(50_000 if peer == "nats" else 500_000, SMALL), "")
+    yield Row(OURS, work(20_000, SMALL, 1), "1 a request")
+    yield Row(BARE, work(20_000, SMALL, 1), "1 a request, nothing done with it")
+    yield Row(OURS, work(60_000, LARGE, 20), "20 a request")
+    for peer in peers:
+        yield Row(PEERS[peer], work(30_000, LARGE), "")
 
 
-@contextlib.contextmanager
-def broker(data_dir: Path) -> Iterator[tuple[str, int]]:
-    """A broker process: its URL and process id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = os.environ | {
-        "PORT": str(port),
-        "DATA_DIR": str(data_dir),
-        "SERVICE_TOKEN": TOKEN.get_secret_value(),
-        "LOG_LEVEL": "warning",
-    }
-    process = subprocess.Popen([sys.executable, "-m", "broker"], cwd=ROOT, env=environment)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        asyncio.run(until_ready(url))
-        yield url, process.pid
-    finally:
-        process.terminate()
-        process.wait()
-
-
-async def until_ready(url: str) -> None:
-    """Return when the broker takes requests."""
-    async with aiohttp.ClientSession() as session:
-        for _ in range(READY_LOOKS):
-            with contextlib.suppress(aiohttp.ClientError):
-                async with session.get(url + "/ready") as answer:
-                    if answer.status == 200:
-                        return
-            await asyncio.sleep(LOOK_SECONDS)
-    raise TimeoutError("the broker does not get ready")
-
-
-def cpu_of(pid: int) -> float:
-    """CPU seconds a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def measure(messages: int, size: int, batch: int) -> str:
-    """One run; returns its row of the table."""
+def measure(row: Row) -> Result:
+    """One run in a directory of its own."""
     directory = Path(tempfile.mkdtemp(dir=ROOT, prefix=".bench-"))
     try:
-        with broker(directory) as (url, pid):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            seconds = run_clients(url, ["--messages", messages, "--size", size, "--batch", batch])
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            clients = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            cpu = cpu_of(pid) + clients
+        return run(row.contender, row.work, directory)
     finally:
         shutil.rmtree(directory)
-    rate, cost = messages / seconds, cpu / messages * 1e6
-    return f"| {size} | {batch} | {messages:,} | {rate:,.0f} | {cost:.1f} |"
 
 
-def run_clients(url: str, sizes: list[str | int]) -> float:
-    """Run producer and consumer side by side; return seconds from first produce to last ack."""
-    command = [sys.executable, "-m", "benchmarks.queue", "--url", url, *map(str, sizes)]
-    children = [
-        subprocess.Popen([*command, "--role", role], cwd=ROOT, stdout=subprocess.PIPE)
-        for role in ("produce", "consume")
-    ]
-    moments = [child.communicate(timeout=LIMIT_SECONDS)[0] for child in children]
-    if any(child.returncode for child in children):
-        raise RuntimeError("a client failed")
-    began, ended = map(float, moments)
-    return ended - began
+def show(row: Row, result: Result) -> str:
+    """A row of the table."""
+    megabytes = result.rate * result.size / 1e6
+    return (
+        f"| {row.contender.name} | {result.size:,} | {row.note} | {result.messages:,} "
+        f"| {result.rate:,.0f} | {megabytes:,.0f} | {result.cpu_per_million:,.1f} |"
+    )
 
 
 def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--messages", type=int, default=500_000)
-    parser.add_argument("--size", type=int, default=300, help="bytes a message")
-    parser.add_argument("--batch", type=int, default=1000, help="messages a request")
-    parser.add_argument("--role", choices=["produce", "consume"], help=argparse.SUPPRESS)
-    parser.add_argument("--url", help=argparse.SUPPRESS)
+    parser.add_argument("--peers", default=",".join(PEERS), help="which, by comma; '' for none")
+    parser.add_argument("--scale", type=float, default=1.0, help="more or less of everything")
+    parser.add_argument("--runs", type=int, default=1, help="of the whole table")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measure, or be one of the two clients."""
+    """Print the table, a row at a time."""
     given = read_arguments()
-    if given.role == "produce":
-        asyncio.run(produce(given.url, given.messages, given.size, given.batch))
-    elif given.role == "consume":
-        asyncio.run(consume(given.url, given.messages))
-    else:
-        print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-        print("| bytes | a request | messages | messages/s | CPU s a million |")
-        print("| --- | --- | --- | --- | --- |")
-        print(measure(given.messages, given.size, given.batch))
+    peers = [peer for peer in given.peers.split(",") if peer and is_here(peer)]
+    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print("| contender | bytes | | messages | messages/s | MB/s | CPU s a million |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for _ in range(given.runs):
+        for row in rows(peers, given.scale):
+            print(show(row, measure(row)), flush=True)
 
 
 if __name__ == "__main__":

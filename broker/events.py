@@ -21,6 +21,8 @@ from common.wire import (
 )
 from common.wire import LINES as LINES_ENCODING
 
+_encode = msgspec.json.Encoder().encode
+_MESSAGE = b"event: " + MESSAGE_EVENT.encode() + b"\nid: %b\ndata: %b\n\n"
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -30,9 +32,10 @@ def message_events(broker: str, handout: Handout) -> bytes:
     events: list[bytes] = []
     for record, first, last in parts(handout):
         for envelope in envelopes(broker, handout, record, first, last):
-            receipt = receipt_for(broker, handout, envelope.offset, envelope.offset)
-            envelope.receipt, envelope.attempt = receipt, lease.attempt
-            events.append(sse.encode(MESSAGE_EVENT, receipt, msgspec.json.encode(envelope)))
+            envelope.attempt = lease.attempt
+            envelope.receipt = f"{envelope.id}:{lease.delivery}"
+            receipt, data = envelope.receipt.encode(), _encode(envelope)
+            events.append(_MESSAGE % (receipt, data))
     return b"".join(events)
 
 
@@ -67,7 +70,7 @@ def envelope_lines(broker: str, handout: Handout) -> Iterator[bytes]:
     """A MessageEnvelope a message, for payloads that are no plain lines or have more to say."""
     for record, first, last in parts(handout):
         for envelope in envelopes(broker, handout, record, first, last):
-            yield msgspec.json.encode(envelope)
+            yield _encode(envelope)
 
 
 def parts(handout: Handout) -> Iterator[tuple[Record, int, int]]:
@@ -89,23 +92,25 @@ def envelopes(
 def record_envelopes(
     broker: str, topic: str, partition: int, record: Record, first: int, last: int
 ) -> Iterator[MessageEnvelope]:
-    """Messages of a record as JSON envelopes: text where it is text, base64 where it is not."""
-    created_at = to_rfc3339(record.created_at)
+    """Messages of a record as JSON envelopes: text where it is text, base64 where it is not.
+
+    It is the same envelope each time, filled anew: encode it before the next one is taken.
+    """
     meta = msgspec.msgpack.decode(record.meta) if record.meta else {}
-    for index in range(first, last):
-        offset = record.offset + index
-        text, encoded = as_text(record.payloads()[index])
-        yield MessageEnvelope(
-            id=message_id(broker, partition, offset),
-            topic=topic,
-            partition=partition,
-            offset=offset,
-            created_at=created_at,
-            key=meta.get("key"),
-            headers=meta.get("headers"),
-            payload=text,
-            payload_base64=encoded,
-        )
+    envelope = MessageEnvelope(
+        id="",
+        topic=topic,
+        partition=partition,
+        offset=0,
+        created_at=to_rfc3339(record.created_at),
+        key=meta.get("key"),
+        headers=meta.get("headers"),
+    )
+    before = message_id(broker, partition, "")
+    for offset, payload in enumerate(record.payloads()[first:last], record.offset + first):
+        envelope.id, envelope.offset = f"{before}{offset}", offset
+        envelope.payload, envelope.payload_base64 = as_text(payload)
+        yield envelope
 
 
 def as_text(payload: bytes) -> tuple[str | None, str | None]:

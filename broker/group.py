@@ -107,6 +107,11 @@ class Group:
         """Whether the lease is still open."""
         return self.leases.get(lease.delivery) is lease
 
+    def holds_all(self, delivery: str, first: int, last: int) -> bool:
+        """Whether a delivery still holds every one of the messages ``first`` to ``last``."""
+        lease = self.leases.get(delivery)
+        return lease is not None and lease.held_within(first, last + 1) == last + 1 - first
+
     def lose(self, lease: Lease, start: int, stop: int) -> None:
         """Pass over messages of a lease that the disk no longer has."""
         self.lost += self.pass_over(lease, start, stop)

@@ -132,15 +132,15 @@ class ListMessages:
         offset = integer(given, "offset", partition.first_offset, 0, 1 << 62)
         await send_json(send, {"messages": await self._peek(partition, offset, limit)})
 
-    async def _peek(self, partition: Partition, offset: int, limit: int) -> list[Any]:
+    async def _peek(self, partition: Partition, offset: int, limit: int) -> list[msgspec.Raw]:
         options = self._broker.options
-        found: list[Any] = []
+        found: list[msgspec.Raw] = []
         for record in await partition.read(offset, options.event_bytes):
             first = max(offset - record.offset, 0)
             last = min(record.count, first + limit - len(found))
-            found += record_envelopes(
-                options.broker_name, partition.topic, partition.number, record, first, last
-            )
+            place = options.broker_name, partition.topic, partition.number
+            envelopes = record_envelopes(*place, record, first, last)
+            found += (msgspec.Raw(msgspec.json.encode(envelope)) for envelope in envelopes)
         return found
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
@@ -27,6 +27,13 @@ MAX_DELAY_SECONDS = 7 * 86400.0
 
 Counts = tuple[int, int]
 Act = Callable[[Partition, Group, Receipt], Counts]
+
+
+class Shown(NamedTuple):
+    """A receipt as the client wrote it, and what it says."""
+
+    text: str
+    receipt: Receipt
 
 
 class NackRequest(SettleRequest):
@@ -77,14 +84,25 @@ class Settle(ABC):
 
     async def _settle_all(self, topic: Topic, group: str, receipts: list[str], act: Act) -> Settled:
         settled = Settled(refused={})
-        parsed = [(text, parse_receipt(text)) for text in receipts]
-        for number, (text, receipt) in enumerate(parsed, 1):
-            why = self._settle(topic, group, receipt, settled, act)
-            if why:
-                settled.refused[text] = why
+        shown = [Shown(text, parse_receipt(text)) for text in receipts]
+        for number, run in enumerate(runs(shown), 1):
+            for text, receipt in self._together(topic, group, run):
+                why = self._settle(topic, group, receipt, settled, act)
+                if why:
+                    settled.refused[text] = why
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         return settled
+
+    def _together(self, topic: Topic, group: str, run: list[Shown]) -> list[Shown]:
+        """One receipt for a run of them, if every one of its messages is held."""
+        first, last = run[0].receipt, run[-1].receipt
+        if len(run) == 1 or first.partition >= len(topic.partitions):
+            return run
+        place = topic.partitions[first.partition].groups.get(group)
+        if place is None or not place.holds_all(first.delivery, first.first, last.last):
+            return run
+        return [Shown("", first._replace(last=last.last))]
 
     def _settle(
         self, topic: Topic, group: str, receipt: Receipt, settled: Settled, act: Act
@@ -148,6 +166,28 @@ class Extend(Settle):
             return count, 0
 
         return request.receipts(), extend
+
+
+def runs(shown: list[Shown]) -> Iterator[list[Shown]]:
+    """Receipts of one delivery that follow on one another, together."""
+    run: list[Shown] = []
+    for one in shown:
+        if run and not follows(run[-1].receipt, one.receipt):
+            yield run
+            run = []
+        run.append(one)
+    if run:
+        yield run
+
+
+def follows(one: Receipt, other: Receipt) -> bool:
+    """Whether a receipt goes on where another of the same delivery ends."""
+    return (
+        other.first == one.last + 1
+        and other.delivery == one.delivery
+        and other.partition == one.partition
+        and other.broker == one.broker
+    )
 
 
 def ack(partition: Partition, group: Group, receipt: Receipt) -> Counts:

@@ -129,7 +129,7 @@ def partition_for(key: str, partitions: int) -> int:
     return xxhash.xxh3_64_intdigest(key.encode()) % partitions
 
 
-def message_id(broker: str, partition: int, offset: int) -> str:
+def message_id(broker: str, partition: int, offset: int | str) -> str:
     """A message's id within its topic: unique in the cluster, and says where it lies."""
     return f"{broker}:{partition}:{offset}"
 

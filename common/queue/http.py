@@ -14,7 +14,7 @@ from common.errors import BrokerUnreachable, TelemetryError, all_errors
 from common.http import sse
 from common.queue.base import Delivery, Produced, Settled
 from common.retry import Backoff
-from common.wire import BATCH_EVENT, ENVELOPES, BatchHead, MessageEnvelope
+from common.wire import BATCH_EVENT, ENVELOPES, MESSAGE_EVENT, BatchHead, MessageEnvelope
 
 log = logs.get("queue")
 
@@ -24,6 +24,7 @@ SILENCE_SECONDS = 45.0  # three heartbeats
 MAX_EVENT_BYTES = 64 << 20
 NDJSON = "application/x-ndjson"
 
+_decode_message = msgspec.json.Decoder(MessageEnvelope).decode
 _BY_CODE = {error.code: error for error in all_errors()}
 _NETWORK = (aiohttp.ClientError, TimeoutError, ConnectionError)
 _NONSENSE = (ValueError, RecursionError)  # what decoding raises: msgspec's, Unicode's, base64's
@@ -64,7 +65,11 @@ class HttpProducer:
 
 
 class HttpConsumer:
-    """Reads one group's event stream in batches, and opens it again whenever it ends."""
+    """Reads one group's event stream, and opens it again whenever it ends.
+
+    With ``batch`` up to so many messages come in a delivery and share its receipt; without it each
+    message is a delivery.
+    """
 
     def __init__(
         self,
@@ -73,15 +78,14 @@ class HttpConsumer:
         topic: str,
         group: str,
         max_in_flight: int,
-        batch: int,
+        batch: int | None,
     ) -> None:
         self._session = open_session(base_url, token, REQUEST_SECONDS)
         self._lost = False
         self._params = {"topic": topic, "group": group}
-        self._stream_params = self._params | {
-            "max_in_flight": str(max_in_flight),
-            "batch": str(batch),
-        }
+        self._stream_params = self._params | {"max_in_flight": str(max_in_flight)}
+        if batch is not None:
+            self._stream_params["batch"] = str(batch)
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         """See ``Consumer``."""
@@ -134,7 +138,9 @@ class HttpConsumer:
             parser = sse.Parser(MAX_EVENT_BYTES)
             async for chunk in answer.content.iter_any():
                 for event in parser.feed(chunk):
-                    if event.type == BATCH_EVENT:
+                    if event.type == MESSAGE_EVENT:
+                        yield read_message(event.data)
+                    elif event.type == BATCH_EVENT:
                         yield read_batch(event.data)
 
 
@@ -189,7 +195,7 @@ def read_batch(lines: list[bytes]) -> Delivery:
     try:
         head = msgspec.json.decode(lines[0], type=BatchHead)
         if head.encoding == ENVELOPES:
-            payloads = [payload_of(line) for line in payloads]
+            payloads = [payload_in(_decode_message(line)) for line in payloads]
     except _NONSENSE as error:
         raise aiohttp.ClientPayloadError(f"an event cannot be read: {error}") from error
     if len(payloads) != head.count:
@@ -197,9 +203,19 @@ def read_batch(lines: list[bytes]) -> Delivery:
     return Delivery(head.receipt, head.topic, head.partition, head.offset, head.attempt, payloads)
 
 
-def payload_of(line: bytes) -> bytes:
+def read_message(lines: list[bytes]) -> Delivery:
+    """Read the data of a ``message`` event; raises ClientPayloadError for what is none."""
+    try:
+        found = _decode_message(lines[0])
+        payload = payload_in(found)
+    except _NONSENSE as error:
+        raise aiohttp.ClientPayloadError(f"an event cannot be read: {error}") from error
+    place = found.topic, found.partition, found.offset
+    return Delivery(found.receipt, *place, found.attempt, [payload])
+
+
+def payload_in(envelope: MessageEnvelope) -> bytes:
     """The payload of one envelope, byte for byte."""
-    envelope = msgspec.json.decode(line, type=MessageEnvelope)
     if envelope.payload is not None:
         return envelope.payload.encode()
     return base64.b64decode(envelope.payload_base64 or "")
