@@ -12,6 +12,7 @@ class HttpMetrics:
     """Requests by method, route template and status; never by raw path."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "http_requests_total",
             "Requests answered.",
@@ -28,8 +29,13 @@ class HttpMetrics:
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._duration.labels(method, route).observe(seconds)
+        found = self._children.get((method, route, status))
+        if found is None:
+            counter = self._requests.labels(method, route, str(status))
+            found = counter, self._duration.labels(method, route)
+            self._children[method, route, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
 
 def exposition(registry: CollectorRegistry) -> Response:

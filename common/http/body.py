@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -14,6 +15,8 @@ from common.errors import InvalidRequest, TooLarge, UnsupportedEncoding
 T = TypeVar("T")
 
 MAX_PARAMETERS = 50
+MAX_KEPT_QUERY = 256
+KEPT_QUERIES = 1024
 MAX_WINDOW = 1 << 23
 
 
@@ -23,17 +26,27 @@ class ClientGone(Exception):
 
 def header(scope: Scope, name: bytes) -> bytes | None:
     """Return a header given at most once; ``name`` in lower case."""
-    found: list[bytes] = [value for key, value in scope["headers"] if key == name]
-    if len(found) > 1:
-        raise InvalidRequest(f"header {name.decode()} is given {len(found)} times")
-    return found[0] if found else None
+    found: bytes | None = None
+    for key, value in scope["headers"]:
+        if key == name:
+            if found is not None:
+                raise InvalidRequest(f"header {name.decode()} is given more than once")
+            found = value
+    return found
 
 
 def parameters(scope: Scope) -> dict[str, str]:
     """Return the query parameters; one given twice is refused."""
+    query: bytes = scope["query_string"]
+    if len(query) > MAX_KEPT_QUERY:
+        return _parse_query(query)
+    return dict(_kept_parameters(query))
+
+
+def _parse_query(query: bytes) -> dict[str, str]:
     try:
         pairs = parse_qsl(
-            scope["query_string"].decode("ascii"),
+            query.decode("ascii"),
             keep_blank_values=True,
             max_num_fields=MAX_PARAMETERS,
             errors="strict",
@@ -44,6 +57,10 @@ def parameters(scope: Scope) -> dict[str, str]:
     if len(found) != len(pairs):
         raise InvalidRequest("a query parameter is given twice")
     return found
+
+
+_kept_parameters = lru_cache(KEPT_QUERIES)(_parse_query)
+"""Clients ask with the same few query strings again and again."""
 
 
 async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:

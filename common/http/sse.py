@@ -56,6 +56,8 @@ class Parser:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events that ended within ``chunk``."""
+        if not chunk:
+            return []
         if self._after_cr or b"\r" in chunk:
             chunk = self._with_plain_ends(chunk)
         events: list[Event] = []
