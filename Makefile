@@ -7,7 +7,7 @@ DATA_DIR ?= .telemetry
 RUN_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check lint types format docs lock clean
+.PHONY: help venv run test check lint types format docs lock servers bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,16 @@ lock: venv ## resolve the dependencies again into requirements.lock
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --extra dev \
 		--python-version 3.11 pyproject.toml -o requirements.lock
+
+servers: ## get the servers to measure against that Debian does not package
+	tests/servers/get kafka
+	tests/servers/get nats-server
+
+bench: venv ## measure the queue beside its peers, its latency and a long backlog
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
+	$(BIN)/python -m benchmarks.queue
+	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.backlog
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
