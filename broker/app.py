@@ -5,18 +5,14 @@ from starlette.routing import BaseRoute, Route
 
 from broker.broker import Broker
 from broker.consume import Consume
-from broker.dlq import ListDead, Purge, Redrive
-from broker.inspect import (
-    ForgetGroup,
-    ListGroups,
-    ListMessages,
-    ListTopics,
-    PutTopic,
-    Seek,
-)
+from broker.dlq import ListDead, PurgeDead, Redrive
+from broker.drain import Drain, ShowDrain
+from broker.group_verbs import ForgetGroup, Kick, Purge, Seek
+from broker.inspect import ListGroups, ListMessages, ListTopics
 from broker.options import BrokerOptions
 from broker.produce import Produce
 from broker.settle import Ack, Extend, Nack
+from broker.topic_verbs import DeleteTopic, Pause, PutTopic, Resume
 from common.auth import ServiceToken
 from common.clock import Clock
 from common.http.service import create_service_app
@@ -43,11 +39,18 @@ def routes(broker: Broker) -> list[BaseRoute]:
         Route("/extend", Extend(broker), methods=["POST"]),
         Route("/topics", ListTopics(broker), methods=["GET"]),
         Route("/topics/{topic}", PutTopic(broker), methods=["PUT"]),
+        Route("/topics/{topic}", DeleteTopic(broker), methods=["DELETE"]),
+        Route("/pause", Pause(broker), methods=["POST"]),
+        Route("/resume", Resume(broker), methods=["POST"]),
+        Route("/purge", Purge(broker), methods=["POST"]),
+        Route("/kick", Kick(broker), methods=["POST"]),
+        Route("/drain", Drain(broker), methods=["POST"]),
+        Route("/drain", ShowDrain(broker), methods=["GET"]),
         Route("/groups", ListGroups(broker), methods=["GET"]),
         Route("/groups/{group}/seek", Seek(broker), methods=["POST"]),
         Route("/groups/{group}", ForgetGroup(broker), methods=["DELETE"]),
         Route("/dlq", ListDead(broker), methods=["GET"]),
-        Route("/dlq", Purge(broker), methods=["DELETE"]),
+        Route("/dlq", PurgeDead(broker), methods=["DELETE"]),
         Route("/dlq/redrive", Redrive(broker), methods=["POST"]),
         Route("/messages", ListMessages(broker), methods=["GET"]),
     ]

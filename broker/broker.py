@@ -10,10 +10,15 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from broker.chores import Chores
+from broker.home import Home
+from broker.idleness import Idleness
+from broker.metered_files import MeteredFiles
 from broker.metrics import BrokerCollector
 from broker.options import BrokerOptions
 from broker.partition import Waker
+from broker.stats import broker_totals
 from broker.surroundings import Surroundings
+from broker.topic_file import refusal
 from broker.topics import Topics
 from common import logs
 from common.clock import Clock, SystemClock
@@ -21,6 +26,7 @@ from common.journal.files import DiskFiles, Files
 from common.lifecycle import Lifecycle
 from common.lock import DirectoryTakenError, lock_directory, unlock
 from common.options import refuse
+from common.threads import run_in
 
 log = logs.get("broker")
 
@@ -45,12 +51,16 @@ class Broker:
         self.clock = clock or SystemClock()
         self.registry = CollectorRegistry()
         self.streams: set[Waker] = set()
+        self.draining = False
         self._disk = ThreadPoolExecutor(options.disk_threads, thread_name_prefix="disk")
         boot = secrets.token_hex(BOOT_DIGITS)
         numbers = itertools.count(1)
+        self._members = (f"{boot}-{number}" for number in itertools.count(1))
+        files = MeteredFiles(files or DiskFiles(), self.registry)
+        self._home = Home(options.data_dir, files)
         shared = Surroundings(
             options,
-            files or DiskFiles(),
+            files,
             self._disk,
             self.clock,
             rng=random.Random(),  # noqa: S311  jitter, no secret
@@ -58,7 +68,10 @@ class Broker:
         )
         self.topics = Topics(options.data_dir / TOPICS_DIRECTORY, shared)
         self._lock: int | None = None
-        self.registry.register(BrokerCollector(self.topics))
+        self._idleness = Idleness(options.group_expiry_seconds)
+        self.registry.register(
+            BrokerCollector(self.topics, self.clock, self._idleness, lambda: self.draining)
+        )
         lifecycle.on_stop(self._wake_streams)
 
     async def start(self) -> None:
@@ -67,8 +80,10 @@ class Broker:
             self._lock = lock_directory(self.options.data_dir)
         except DirectoryTakenError as taken:
             refuse([f"DATA_DIR: another broker has {taken} open"])
+        await run_in(self._disk, self._home.claim, self.options.broker_name)
+        self._show_draining(self._home.draining)
         await self.topics.open()
-        Chores(self.topics, self.options, self.clock).spawn(self.lifecycle)
+        Chores(self.topics, self.options, self.clock, self._idleness).spawn(self.lifecycle)
         log.info(
             "broker ready",
             broker=self.options.broker_name,
@@ -87,15 +102,30 @@ class Broker:
 
     def stats(self) -> Mapping[str, Any]:
         """Totals of this broker."""
-        partitions = self.topics.partitions()
         return {
             "broker": self.options.broker_name,
+            "draining": self.draining,
             "topics": len(self.topics.all()),
             "streams": len(self.streams),
-            "messages": sum(part.end - part.first_offset for part in partitions),
-            "bytes": sum(part.disk_bytes for part in partitions),
-            "read_only": {part.name: part.problem for part in partitions if part.problem},
+            **broker_totals(self.topics.all()),
         }
+
+    def new_member(self) -> str:
+        """An id for an open stream, unique in the cluster."""
+        return next(self._members)
+
+    async def set_draining(self, draining: bool) -> None:
+        """Take no produce any more, or take them again; kept over a restart."""
+        try:
+            await run_in(self._disk, self._home.set_draining, draining)
+        except OSError as error:
+            raise refusal(error) from error
+        if draining != self.draining:
+            log.info("draining begins" if draining else "draining ends")
+        self._show_draining(draining)
+
+    def _show_draining(self, draining: bool) -> None:
+        self.draining = self.lifecycle.facts["draining"] = draining
 
     def _wake_streams(self) -> None:
         for stream in self.streams:

@@ -5,10 +5,11 @@ import msgspec
 from broker.commit import Draft
 from broker.deadletters import DeadLetter, DeadLetters, Kept
 from broker.events import text_flags
-from broker.group import Doomed, Group
+from broker.group import Group
 from broker.partition import Partition
 from broker.subscription import FOR_GROUP
-from broker.topics import Topic
+from broker.topic import Topic
+from broker.verdicts import Doomed
 from common import logs
 from common.clock import Clock
 from common.errors import TelemetryError

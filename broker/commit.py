@@ -10,10 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
+from broker.ages import Ages
 from broker.dedup import Dedup
+from broker.settings import Policy
 from broker.surroundings import Surroundings
 from common import logs
-from common.errors import Overloaded, PartitionReadOnly, TelemetryError
+from common.errors import (
+    DiskFull,
+    Overloaded,
+    PartitionReadOnly,
+    TelemetryError,
+    Unavailable,
+)
 from common.journal import position
 from common.journal.frame import Record
 from common.journal.journal import Journal
@@ -72,11 +80,15 @@ class Committer:
         )
         self._relearn_keys(through, recent)
         self._next_offset = self.journal.next_offset
+        self._newest_ms = self._newest_of(recent)
+        self._ages = Ages(shared.clock, self._newest_ms)
+        self.commits = self.committed_records = 0
         self._pending: list[Waiting] = []
-        self._pending_bytes = 0
+        self.pending_bytes = 0
         self._storing: dict[str, asyncio.Future[Record]] = {}
         self._task: asyncio.Task[None] | None = None
         self._refusing = False
+        self._closed = False
         self._turn = asyncio.Lock()
         self.committed: Callable[[Sequence[Record]], None] = _nobody
 
@@ -97,31 +109,50 @@ class Committer:
             await done
         return Stored(record.offset, record.count)
 
-    async def retire(self, floor: int) -> int:
+    async def outdated(self, policy: Policy) -> list[tuple[int, bool]]:
+        """Ends of files that are too old or too much, settled or not; see ``Journal``."""
+        end, most = self.journal.next_offset, policy.retention_bytes
+        return await self._in_turn(self.journal.outdated, end, self._is_old(policy), most)
+
+    async def retire(self, floor: int, policy: Policy) -> int:
         """Unlink files below ``floor`` that are old or too many; return how many."""
-        options = self._shared.options
-        oldest_ms = int((self._shared.clock.wall() - options.retention_seconds) * 1000)
-        return await self._in_turn(self.journal.retire, floor, oldest_ms, options.retention_bytes)
+        most = settled_bytes(policy, self._shared.options.segment_bytes)
+        return await self._in_turn(self.journal.retire, floor, self._is_old(policy), most)
+
+    async def trim(self, before: int) -> int:
+        """Unlink files that end at or below an offset; return how many."""
+        return await self._in_turn(self.journal.trim, before)
+
+    async def first_since(self, created_ms: int) -> int:
+        """The offset of the first message made at or after a time."""
+        return await run_in(self._shared.disk, self.journal.first_since, created_ms)
 
     async def close(self) -> None:
-        """Finish what waits, then close the log."""
+        """Finish what waits, then close the log; what comes later is refused."""
         if self._task is not None:
             await self._task
-        try:
-            await run_in(self._shared.disk, self.journal.close)
-        except PartitionReadOnly as error:
-            log.error("log not synced at its end", partition=self._name, reason=error.message)
+        async with self._turn:
+            self._closed = True
+            try:
+                await run_in(self._shared.disk, self.journal.close)
+            except PartitionReadOnly as error:
+                log.error("log not synced at its end", partition=self._name, reason=error.message)
+
+    def _is_old(self, policy: Policy) -> Callable[[int, int], bool]:
+        self._ages.forget(self.journal.first_offset)
+        return lambda base, made: self._ages.seconds(base, made) >= policy.retention_seconds
 
     def _enqueue(self, draft: Draft, durability: str) -> tuple[Record, asyncio.Future[Record]]:
+        made = self._newest_ms = max(self._newest_ms, self._now_ms())  # however the clock is set
         record = Record(
-            self._next_offset, draft.messages, self._now_ms(), draft.flags, draft.meta, draft.body
+            self._next_offset, draft.messages, made, draft.flags, draft.meta, draft.body
         )
-        if self._pending and self._pending_bytes + record.size > self._shared.options.pending_bytes:
+        if self._pending and self.pending_bytes + record.size > self._shared.options.pending_bytes:
             raise Overloaded("the disk is behind; too much waits for it")
         done: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
         self._pending.append(Waiting(record, durability, draft.idempotency_key, done))
         self._next_offset += draft.messages
-        self._pending_bytes += record.size
+        self.pending_bytes += record.size
         if draft.idempotency_key:
             self._storing[draft.idempotency_key] = done
         if self._task is None:
@@ -139,7 +170,7 @@ class Committer:
     async def _commit(self) -> None:
         try:
             while self._pending:
-                batch, self._pending, self._pending_bytes = self._pending, [], 0
+                batch, self._pending, self.pending_bytes = self._pending, [], 0
                 await self._commit_batch(batch)
         finally:
             self._task = None
@@ -164,6 +195,8 @@ class Committer:
     async def _in_turn(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """Have the journal changed by one thread at a time."""
         async with self._turn:
+            if self._closed:
+                raise Unavailable("the log is closed")
             return await run_in(self._shared.disk, work, *given, **named)
 
     def _now_ms(self) -> int:
@@ -172,11 +205,29 @@ class Committer:
     def _append(self, records: Sequence[Record], sync: bool) -> None:
         """Write records and learn their keys; the keys are kept whenever a file is full."""
         base = self.journal.last_base
+        self._leave_reserve(records)
         self.journal.append(records, sync)
+        self.commits += 1
+        self.committed_records += len(records)
         if self.journal.last_base != base:
+            self._ages.begin(self.journal.last_base)
             self._save_keys(self.journal.last_base)
         for record in records:
             self._dedup.learn(record)
+
+    def _leave_reserve(self, records: Sequence[Record]) -> None:
+        """Refuse before the disk does: acks, dead letters and a stop need room to write too."""
+        reserve = self._shared.options.disk_reserve_bytes
+        if reserve and records:
+            free = self._shared.files.free(self._keys_path.parent)
+            if free - sum(record.size for record in records) < reserve:
+                raise DiskFull(f"the disk has {free} bytes left, of which {reserve} are reserved")
+
+    def _newest_of(self, recent: Sequence[Record]) -> int:
+        """When the newest record was made, 0 while there is none."""
+        if not recent and self.journal.next_offset > self.journal.first_offset:
+            recent = self.journal.read(self.journal.next_offset - 1, SCAN_BYTES)
+        return recent[-1].created_at if recent else 0
 
     def _refuse(self, batch: Sequence[Waiting], error: Exception) -> None:
         if not self._refusing:
@@ -218,6 +269,15 @@ class Committer:
             through = records[-1].end if records else self.journal.last_base
         for record in recent:
             self._dedup.learn(record)
+
+
+def settled_bytes(policy: Policy, segment_bytes: int) -> int:
+    """The size of a log above which settled files go early: one that has a cap needs room below."""
+    cap = policy.max_partition_bytes
+    if not cap or policy.drops:
+        return policy.retention_bytes
+    below = max(cap - segment_bytes, cap // 2)
+    return min(below, policy.retention_bytes or below)
 
 
 def _forget(done: asyncio.Future[Record]) -> None:

@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from broker.broker import Broker
 from broker.events import batch_event, message_events
 from broker.group import Group
+from broker.member import STOPPING, Farewell, Member
 from broker.partition import Partition
 from broker.subscription import Handout, Limits, Subscription
 from common import logs
-from common.errors import GroupInUse, MethodNotAllowed, Unavailable
+from common.errors import GroupInUse, MethodNotAllowed, Overloaded, Unavailable
 from common.http import sse
 from common.http.body import integer, parameters
 from common.wire import (
@@ -26,7 +28,6 @@ from common.wire import (
 log = logs.get("broker.consume")
 
 SINGLES_AT_ONCE = 256
-GOODBYE = sse.encode(GOODBYE_EVENT, "", b'{"reason":"the broker is stopping"}')
 
 
 class Consume:
@@ -43,10 +44,23 @@ class Consume:
         given = parameters(scope)
         limits = self._limits(given)
         group = check_name(given.get("group", DEFAULT_GROUP), "group")
+        self._check_room()
         places = await self._places(given, group)
-        subscription = Subscription(group, places, limits, self._broker.clock)
+        self._check_room()  # others came meanwhile
+        member = self._member(scope, whole="partition" not in given)
+        subscription = Subscription(group, places, limits, self._broker.clock, member)
         encode = batch_event if "batch" in given else message_events
         await Stream(self._broker, subscription, encode).run(scope, receive, send)
+
+    def _check_room(self) -> None:
+        most = self._broker.options.max_streams
+        if len(self._broker.streams) >= most:
+            raise Overloaded(f"this broker has {most} open streams and takes no more")
+
+    def _member(self, scope: Scope, whole: bool) -> Member:
+        host, port = scope.get("client") or ("", 0)
+        now_ms = int(self._broker.clock.wall() * 1000)
+        return Member(self._broker.new_member(), f"{host}:{port}", now_ms, whole)
 
     def _limits(self, given: dict[str, str]) -> Limits:
         options = self._broker.options
@@ -61,13 +75,16 @@ class Consume:
         topic_name = check_name(given.get("topic"), "topic")
         start = read_start(given.get("from", "earliest"), "from")
         topic = await self._broker.topics.ensure(topic_name, read_count(given))
-        partitions = topic.partitions
+        topic.admit(group)
+        partitions = list(topic.partitions)
         if "partition" in given:
             number = integer(given, "partition", 0, 0, len(partitions) - 1)
             partitions = [topic.partition(number)]
         places = [(part, await part.open_group(group, start)) for part in partitions]
         if any(part.groups.get(group) is not place for part, place in places):
             raise GroupInUse(f"group {group} is being forgotten; try again")
+        if not self._broker.topics.has(topic):
+            raise Unavailable(f"topic {topic_name} is being deleted; try again")
         return places
 
 
@@ -107,7 +124,8 @@ class Stream:
         stopping = self._broker.lifecycle.stopping
         loop, heartbeat = asyncio.get_running_loop(), self._broker.options.heartbeat_seconds
         due = loop.time() + heartbeat
-        while not self._gone and not stopping.is_set():
+        subscription = self._subscription
+        while not self._gone and not stopping.is_set() and not subscription.farewell:
             handout = await self._subscription.next()
             if handout is not None:
                 await self._send(send, self._encode(self._broker.options.broker_name, handout))
@@ -118,7 +136,7 @@ class Stream:
                 await self._send(send, sse.HEARTBEAT)
             due = loop.time() + heartbeat
         if not self._gone:
-            await self._send(send, GOODBYE, more=False)
+            await self._send(send, goodbye(subscription.farewell or STOPPING), more=False)
 
     async def _send(self, send: Send, chunk: bytes, more: bool = True) -> None:
         async with asyncio.timeout(self._broker.options.send_timeout_seconds):
@@ -129,3 +147,8 @@ class Stream:
             pass
         self._gone = True
         self._subscription.wake()
+
+
+def goodbye(farewell: Farewell) -> bytes:
+    """The last event of a stream."""
+    return sse.encode(GOODBYE_EVENT, "", msgspec.json.encode(farewell._asdict()))

@@ -5,7 +5,8 @@ by redrive or purge, are remembered as ranges in a position file.
 """
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import msgspec
 
 from broker.ranges import Ranges
 from broker.surroundings import Surroundings
+from common.errors import Unavailable
 from common.journal import position
 from common.journal.frame import Record
 from common.journal.journal import Journal
@@ -20,6 +22,7 @@ from common.threads import run_in
 
 READ_BYTES = 1 << 20
 PAGE_BYTES = 4 << 20
+PURGE_PAGE = 1000
 REMOVED_FILE = "removed"
 
 
@@ -60,6 +63,7 @@ class DeadLetters:
         if self._removed.remove(self._journal.next_offset, 1 << 62):
             self._save_removed()
         self._busy = asyncio.Lock()
+        self._closed = False
 
     @property
     def depth(self) -> int:
@@ -75,7 +79,7 @@ class DeadLetters:
 
     async def add(self, letters: Sequence[tuple[DeadLetter, bytes]]) -> None:
         """Keep letters with their payloads, synced."""
-        async with self._busy:
+        async with self._turn():
             await run_in(self._shared.disk, self._append, letters)
 
     async def page(self, number: int, limit: int, reason: str = "") -> list[Kept]:
@@ -83,26 +87,40 @@ class DeadLetters:
 
         About ``PAGE_BYTES`` of payload are never exceeded by more than what one read brings.
         """
-        async with self._busy:
+        async with self._turn():
             return await run_in(self._shared.disk, self._read, number, limit, reason)
 
     async def remove(self, numbers: Sequence[int]) -> None:
         """Take letters out."""
-        async with self._busy:
+        async with self._turn():
             await run_in(self._shared.disk, self._remove, [(n, n + 1) for n in numbers])
 
-    async def purge(self) -> int:
-        """Take every letter out; return how many."""
-        async with self._busy:
-            depth = self.depth
-            span = (self._journal.first_offset, self.end)
-            await run_in(self._shared.disk, self._remove, [span])
-            return depth
+    async def purge(self, reason: str = "") -> int:
+        """Take every letter out, or those of one reason; return how many."""
+        async with self._turn():
+            return await run_in(self._shared.disk, self._purge, reason)
 
     async def close(self) -> None:
-        """Sync and close."""
+        """Sync and close; what comes later is refused."""
         async with self._busy:
+            self._closed = True
             await run_in(self._shared.disk, self._journal.close)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        async with self._busy:
+            if self._closed:
+                raise Unavailable("the dead-letter queue is closed")
+            yield
+
+    def _purge(self, reason: str) -> int:
+        depth, first = self.depth, self._journal.first_offset
+        if not reason:
+            self._remove([(first, self.end)])
+        while reason and (page := self._read(first, PURGE_PAGE, reason)):
+            self._remove([(kept.number, kept.number + 1) for kept in page])
+            first = page[-1].number + 1
+        return depth - self.depth
 
     def _append(self, letters: Sequence[tuple[DeadLetter, bytes]]) -> None:
         records = [

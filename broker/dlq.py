@@ -9,7 +9,7 @@ from broker.broker import Broker
 from broker.burial import redrive
 from broker.deadletters import DeadLetters, Kept
 from broker.events import as_text
-from broker.topics import Topic
+from broker.topic import Topic
 from common.clock import to_rfc3339
 from common.errors import InvalidRequest, NotFound, Overloaded
 from common.http.answers import send_json
@@ -94,9 +94,11 @@ class Redrive(DeadLetterQueue):
         await send_json(send, {"redriving": dead.depth if dead else 0})
 
 
-class Purge(DeadLetterQueue):
-    """``DELETE /dlq``: throw dead letters away."""
+class PurgeDead(DeadLetterQueue):
+    """``DELETE /dlq``: throw dead letters away, all or those of one reason."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _, _, dead = self._find(parameters(scope))
-        await send_json(send, {"purged": await dead.purge() if dead else 0})
+        given = parameters(scope)
+        _, _, dead = self._find(given)
+        purged = await dead.purge(given.get("reason", "")) if dead else 0
+        await send_json(send, {"purged": purged})

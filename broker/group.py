@@ -12,43 +12,24 @@ A message of the log is, for a group, in exactly one of these states::
 
 from collections.abc import Callable
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
+from broker.durations import Durations
 from broker.lease import Holder, Lease, LeaseBook
-from broker.ranges import Ranges, Span
+from broker.progress import Progress
+from broker.ranges import Span
 from broker.returns import Returns
 from broker.rules import Rules
-
-DELIVERY_LIMIT = "DELIVERY_LIMIT"
-REJECTED = "REJECTED"
+from broker.verdicts import DELIVERY_LIMIT, REJECTED, Doomed, Nack
 
 
-class Nack(NamedTuple):
-    """What a consumer wants instead of an ack.
-
-    ``release``: again at once, not counted. ``retry``: again after a delay. ``reject``: never.
-    """
-
-    mode: str
-    delay_seconds: float | None = None
-    reason: str = ""
-
-
-class Doomed(NamedTuple):
-    """Messages on their way to the dead-letter queue."""
-
-    start: int
-    stop: int
-    attempts: int
-    reason: str
-    error: str
-
-
-class Group:
+class Group(Progress):
     """Hands out and settles the messages of one partition for one consumer group.
 
     All offsets are within the partition; all times are seconds of the monotonic clock. No call
-    waits for anything.
+    waits for anything. While it is ``paused`` nothing is handed out. ``idle_seconds`` is how long
+    nobody has consumed, kept by ``idleness``; ``oldest`` the offset and time (milliseconds since
+    1970 UTC) of the first message not settled, as the partition last looked.
     """
 
     def __init__(
@@ -59,25 +40,27 @@ class Group:
         rules: Rules,
         rng: Random,
     ) -> None:
+        super().__init__(floor)
         self.name = name
         self.rules = rules
+        self.paused = False
+        self.idle_seconds = 0.0
+        self.oldest: tuple[int, int] | None = None
+        self.processing = Durations()
         self.leases = LeaseBook()
-        self.dirty = True
         self.doomed: list[Doomed] = []
         self.delivered = self.redelivered = self.expired = 0
         self._new_delivery = new_delivery
         self._rng = rng
         self._returns = Returns()
-        self.start = self.floor = self.cursor = floor
-        self.acked = Ranges()
-        self.lost = self.dead = 0
+        self.cursor = floor
 
     def take(
         self, limit: int, end: int, now: float, timeout_seconds: float, holder: Holder
     ) -> Lease | None:
         """Lease up to ``limit`` messages below ``end``, those that came back first."""
         self.expire(now)
-        found = self._next_span(limit, end)
+        found = None if self.paused else self._next_span(limit, end)
         if found is None:
             return None
         start, stop, attempt = found
@@ -130,9 +113,12 @@ class Group:
         Returns how many were settled now and how many had been settled before; what is missing
         to ``last - first + 1`` is refused: the lease ran out, or was never given.
         """
-        already = self._finished_within(first, last + 1)
-        _, spans = self._release(delivery, first, last, now)
-        return self._finish(spans), already
+        already = self.finished_within(first, last + 1)
+        lease, spans = self._release(delivery, first, last, now)
+        count = self._finish(spans)
+        if lease is not None and count:
+            self.processing.observe(now - lease.opened, count)
+        return count, already
 
     def nack(self, delivery: str, first: int, last: int, nack: Nack, now: float) -> int:
         """Give messages of a delivery back as ``nack`` says; return how many."""
@@ -193,59 +179,63 @@ class Group:
             self.leases.release(lease, lease.start, lease.stop)
         self._returns.clear()
         self.doomed.clear()
-        self.start = self.floor = self.cursor = offset
-        self.acked = Ranges()
-        self.lost = self.dead = 0
-        self.dirty = True
+        self.begin(offset)
+        self.cursor = offset
+
+    def let_go(self, stop: int, reason: str) -> int:
+        """Be done with everything below ``stop``, wherever it is; return how many messages.
+
+        What of it is out is stale; it is counted as dropped for ``reason``.
+        """
+        for lease in list(self.leases.all()):
+            if lease.start < stop:
+                self.leases.release(lease, lease.start, stop)
+        self._returns.let_go(stop)
+        self.doomed = [
+            doomed._replace(start=max(doomed.start, stop)) if doomed.start < stop else doomed
+            for doomed in self.doomed
+            if doomed.stop > stop
+        ]
+        count = self.skip(stop, reason)
+        self.cursor = max(self.cursor, self.floor)
+        return count
 
     def counts(self, end: int) -> dict[str, int]:
-        """The books up to ``end``: ready + in_flight + acked + dead + lost = end - start.
+        """The books up to ``end``.
 
-        ``ready`` holds the returned, the delayed and the doomed ones too.
+        ready + in_flight + acked + dead + lost + dropped = end - start, where ``ready`` holds the
+        returned, the delayed and the doomed ones too.
         """
         in_flight = self.leases.messages
-        finished = self.floor - self.start + len(self.acked)
+        finished, dropped = self.finished, sum(self.dropped.values())
         return {
             "lag": end - self.start - finished,
             "ready": end - self.start - finished - in_flight,
             "in_flight": in_flight,
-            "acked": finished - self.lost - self.dead,
+            "acked": finished - self.lost - self.dead - dropped,
             "dead": self.dead,
             "lost": self.lost,
+            "dropped": dropped,
             "delivered": self.delivered,
             "redelivered": self.redelivered,
             "expired": self.expired,
         }
 
+    def oldest_age(self, end: int, wall: float) -> float:
+        """Seconds that the first message not settled has been there; 0 when there is none."""
+        if self.floor >= end or self.oldest is None:
+            return 0.0
+        return max(0.0, wall - self.oldest[1] / 1000)
+
     def state(self) -> dict[str, Any]:
-        """What is kept over a restart; leases are not: their messages come again."""
-        return {
-            "start": self.start,
-            "floor": self.floor,
-            "acked": list(self.acked),
-            "dead": self.dead,
-            "lost": self.lost,
-        }
+        """See ``Progress``; leases are not kept: their messages come again."""
+        return super().state() | {"idle": int(self.idle_seconds)}
 
     def restore(self, state: dict[str, Any], first: int, end: int) -> bool:
-        """Take up a place kept before, within what the log holds now; return if it was cut.
-
-        A log that lost its unsynced tail ends below the kept place: those offsets will be given
-        to other messages, which the group has not seen.
-        """
-        cut = any(
-            int(stop) > end for stop in [state["floor"], *(high for _, high in state["acked"])]
-        )
-        self.floor = min(max(int(state["floor"]), first), end)
-        self.start = min(int(state["start"]), self.floor)
-        for start, stop in state["acked"]:
-            if max(start, self.floor) < min(stop, end):
-                self.acked.add(max(start, self.floor), min(stop, end))
-        self._raise_floor()
+        """See ``Progress``."""
+        cut = super().restore(state, first, end)
         self.cursor = self.floor
-        finished = self.floor - self.start + len(self.acked)
-        self.dead = min(int(state.get("dead", 0)), finished)
-        self.lost = min(int(state.get("lost", 0)), finished - self.dead)
+        self.idle_seconds = float(state.get("idle", 0))
         return cut
 
     def _next_span(self, limit: int, end: int) -> tuple[int, int, int] | None:
@@ -290,16 +280,6 @@ class Group:
             self.redelivered -= count
 
     def _finish(self, spans: list[Span]) -> int:
-        for low, high in spans:
-            self.acked.add(low, high)
-        self._raise_floor()
-        return sum(high - low for low, high in spans)
-
-    def _finished_within(self, start: int, stop: int) -> int:
-        below = max(0, min(stop, self.floor) - max(start, self.start))
-        return below + sum(high - low for low, high in self.acked.overlap(start, stop))
-
-    def _raise_floor(self) -> None:
-        self.floor = self.acked.pop_from(self.floor)
+        count = self.finish(spans)
         self.cursor = max(self.cursor, self.floor)
-        self.dirty = True
+        return count

@@ -1,32 +1,21 @@
-"""What one can look at and set up: topics, groups, messages."""
+"""What one can look at: topics, groups, messages."""
 
-import asyncio
 from typing import Any
 
-import msgspec
 from starlette.types import Receive, Scope, Send
 
 from broker.broker import Broker
 from broker.events import record_envelopes
+from broker.group import Group
 from broker.partition import Partition
-from broker.topics import Topic
-from common import logs
-from common.errors import GroupInUse, NotFound
+from broker.topic import Topic
+from common.clock import to_rfc3339
 from common.http.answers import send_json
-from common.http.body import decode_json, integer, parameters, read_body
-from common.wire import MAX_PARTITIONS, check_name, read_start
+from common.http.body import integer, parameters
+from common.wire import MAX_PARTITIONS, check_name
 
-log = logs.get("broker.inspect")
-
-MAX_TOPIC_BODY = 4096
 DEFAULT_PEEK = 10
 MAX_PEEK = 1000
-
-
-class TopicSettings(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of ``PUT /topics/{topic}``."""
-
-    partitions: int | None = None
 
 
 class ListTopics:
@@ -40,23 +29,6 @@ class ListTopics:
         await send_json(send, {"topics": topics})
 
 
-class PutTopic:
-    """``PUT /topics/{topic}``: make it, or confirm that it is as asked."""
-
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        name = check_name(scope["path_params"]["topic"], "topic")
-        body = await read_body(scope, receive, MAX_TOPIC_BODY)
-        count = decode_json(body or b"{}", TopicSettings).partitions
-        if count is not None:
-            integer({"partitions": str(count)}, "partitions", 0, 1, MAX_PARTITIONS)
-        await send_json(
-            send, describe_topic(self._broker, await self._broker.topics.ensure(name, count))
-        )
-
-
 class ListGroups:
     """``GET /groups?topic=``: where every group stands."""
 
@@ -68,54 +40,15 @@ class ListGroups:
         topics = self._broker.topics.all()
         if "topic" in given:
             topics = [self._broker.topics.get(check_name(given["topic"], "topic"))]
-        broker = self._broker.options.broker_name
+        broker, now = self._broker.options.broker_name, self._broker.clock.wall()
         rows = [
             {"broker": broker, "topic": topic.name, "partition": part.number, "group": group.name}
-            | group.counts(part.end)
+            | describe_group(part, group, now)
             for topic in topics
             for part in topic.partitions
             for group in part.groups
         ]
         await send_json(send, {"groups": rows})
-
-
-class Seek:
-    """``POST /groups/{group}/seek``: deliver again from somewhere, or skip to somewhere."""
-
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        given = parameters(scope)
-        group = check_name(scope["path_params"]["group"], "group")
-        topic = self._broker.topics.get(check_name(given.get("topic"), "topic"))
-        start = read_start(given.get("to", ""), "to")
-        partitions = topic.partitions
-        if "partition" in given:
-            partitions = [topic.partition(integer(given, "partition", 0, 0, MAX_PARTITIONS))]
-        places = {str(part.number): await part.seek(group, start) for part in partitions}
-        log.info("group moved", topic=topic.name, group=group, to=start)
-        await send_json(send, {"topic": topic.name, "group": group, "offsets": places})
-
-
-class ForgetGroup:
-    """``DELETE /groups/{group}``: its place is dropped; it would begin anew."""
-
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        group = check_name(scope["path_params"]["group"], "group")
-        topic = self._broker.topics.get(check_name(parameters(scope).get("topic"), "topic"))
-        if group not in topic.groups():
-            raise NotFound(f"topic {topic.name} has no group {group}")
-        if any(part.in_use(group) for part in topic.partitions):
-            raise GroupInUse(f"group {group} has consumers; close their streams first")
-        for part in topic.partitions:
-            part.groups.forget(group)
-        await asyncio.gather(*(part.groups.save(surely=True) for part in topic.partitions))
-        log.info("group forgotten", topic=topic.name, group=group)
-        await send_json(send, {"topic": topic.name, "group": group})
 
 
 class ListMessages:
@@ -145,10 +78,13 @@ class ListMessages:
 
 
 def describe_topic(broker: Broker, topic: Topic) -> dict[str, Any]:
-    """A topic with its partitions' offsets, depth and bytes."""
+    """A topic with what was set for it, and its partitions' offsets, depth and bytes."""
     return {
         "topic": topic.name,
         "partition_count": len(topic.partitions),
+        "settings": topic.policy._asdict(),
+        "paused": topic.state.paused,
+        "paused_groups": list(topic.state.paused_groups),
         "partitions": [
             {
                 "broker": broker.options.broker_name,
@@ -157,8 +93,31 @@ def describe_topic(broker: Broker, topic: Topic) -> dict[str, Any]:
                 "next_offset": part.end,
                 "depth": part.depth,
                 "bytes": part.disk_bytes,
+                "spilled": part.spilled,
+                "subscribers": len(part.wakers),
                 "read_only": part.problem,
             }
             for part in topic.partitions
         ],
+    }
+
+
+def describe_group(partition: Partition, group: Group, now: float) -> dict[str, Any]:
+    """A group's books in a partition, and who consumes there."""
+    members = [
+        {
+            "id": stream.member.id,
+            "client": stream.member.client,
+            "in_flight": stream.in_flight,
+            "connected_since": to_rfc3339(stream.member.connected_at),
+        }
+        for stream in partition.wakers
+        if stream.group == group.name
+    ]
+    return group.counts(partition.end) | {
+        "dropped_by_reason": group.dropped,
+        "oldest_age_seconds": group.oldest_age(partition.end, now),
+        "paused": group.paused,
+        "subscribers": len(members),
+        "members": members,
     }

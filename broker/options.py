@@ -1,12 +1,26 @@
 """The broker's options table."""
 
+import re
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 
 from common.journal.frame import MAX_LENGTH
 from common.options import Bytes, Names, Seconds, ServiceOptions, option
+
+_INDEX = re.compile(r"(?:[A-Za-z0-9.-]*-)?(\d{1,6})", re.ASCII)
+
+
+def parse_index(value: Any) -> Any:
+    """The number of a broker, from itself or from the end of a StatefulSet pod's name."""
+    found = _INDEX.fullmatch(str(value))
+    if found is None:
+        raise ValueError("must be a number, or a pod name that ends in one such as broker-2")
+    return int(found[1])
+
+
+Index = Annotated[int, BeforeValidator(parse_index)]
 
 
 class BrokerOptions(ServiceOptions):
@@ -19,6 +33,11 @@ class BrokerOptions(ServiceOptions):
         "broker-0",
         "Name in receipts and message ids; must not change while messages wait.",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+    )
+    broker_index: Index | None = option(
+        "BROKER_INDEX",
+        None,
+        "Number or StatefulSet pod name; BROKER_NAME is then broker-<number> if it is not given.",
     )
     topics: Names = option("TOPICS", (), "Topics made at start: name:partitions,name:partitions.")
     partitions_per_topic: int = option(
@@ -72,8 +91,27 @@ class BrokerOptions(ServiceOptions):
     retention_bytes: Bytes = option(
         "RETENTION_BYTES", 1 << 30, "Log size of a partition above which they go sooner.", ge=0
     )
+    max_partition_bytes: Bytes = option(
+        "MAX_PARTITION_BYTES",
+        0,
+        "Log size of a partition above which produces are refused; 0 is none.",
+        ge=0,
+    )
+    disk_reserve_bytes: Bytes = option(
+        "DISK_RESERVE", 64 << 20, "Bytes of the file system that produces leave free.", ge=0
+    )
     retention_check_seconds: Seconds = option(
         "RETENTION_CHECK", 10.0, "How often that is looked at.", gt=0, le=3600
+    )
+    group_expiry_seconds: Seconds = option(
+        "GROUP_EXPIRY",
+        604800.0,
+        "How long a group nobody uses holds data before it is forgotten; 0 is for ever.",
+        ge=0,
+    )
+    max_groups: int = option("MAX_GROUPS", 100, "Groups a topic will hold.", ge=1, le=10_000)
+    max_streams: int = option(
+        "MAX_STREAMS", 1000, "Open event streams this broker will serve.", ge=1, le=100_000
     )
     heartbeat_seconds: Seconds = option(
         "HEARTBEAT", 15.0, "Longest silence of an event stream.", gt=0, le=60
@@ -93,6 +131,18 @@ class BrokerOptions(ServiceOptions):
     )
     event_bytes: Bytes = option("EVENT_BYTES", 1 << 20, "About the largest batched event.", ge=1)
     disk_threads: int = option("DISK_THREADS", 4, "Threads for file work.", ge=1, le=64)
+
+    @model_validator(mode="before")
+    @classmethod
+    def name_from_index(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Name a broker by its index when it has no other name."""
+        index = given.get("BROKER_INDEX") or given.get("broker_index")
+        if index is None or given.get("BROKER_NAME") or given.get("broker_name"):
+            return given
+        try:
+            return given | {"broker_name": f"broker-{parse_index(index)}"}
+        except ValueError:
+            return given  # the option says what is wrong with it
 
     @model_validator(mode="after")
     def lease_fits(self) -> Self:

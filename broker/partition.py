@@ -5,40 +5,62 @@ from pathlib import Path
 from typing import Protocol
 
 from broker.commit import Committer, Draft, Stored
-from broker.group import Group, Nack
+from broker.group import Group
+from broker.member import Farewell, Member
 from broker.places import Places
+from broker.settings import Policy, TopicSettings, policy_of
 from broker.surroundings import Surroundings
+from broker.verdicts import Nack
 from broker.window import Window
 from common import logs
+from common.errors import PartitionFull
 from common.journal.frame import Record
 from common.threads import run_in
+from common.wire import start_time
 
 log = logs.get("broker.partition")
+
+AGE, SIZE = "age", "size"
 
 
 class Waker(Protocol):
     """Who wants to know that a partition may have something to hand out."""
 
     group: str
+    in_flight: int
+    member: Member
 
     def wake(self) -> None:
         """Look again."""
+
+    def dismiss(self, farewell: Farewell) -> None:
+        """Give everything back, say so, and go."""
 
 
 class Partition:
     """Takes records in, gives them out to groups."""
 
-    def __init__(self, topic: str, number: int, directory: Path, shared: Surroundings) -> None:
+    def __init__(
+        self,
+        topic: str,
+        number: int,
+        directory: Path,
+        shared: Surroundings,
+        policy: Policy | None = None,
+    ) -> None:
         self.topic = topic
         self.number = number
         self.name = f"{topic}/{number}"
         self.window = Window(shared.options.queue_size, shared.options.queue_bytes)
         self.groups = Places(self.name, directory, shared)
+        self.policy = policy or policy_of(TopicSettings(), shared.options)
+        self.dropped_unseen: dict[str, int] = {}
         self._shared = shared
+        self._retired_at = (-1, -1)
         self._committer = Committer(self.name, directory, shared)
         self._committer.committed = self._committed
         self._journal = self._committer.journal
-        self._wakers: set[Waker] = set()
+        self.wakers: set[Waker] = set()
         self.groups.load(self.first_offset, self.end)
 
     @property
@@ -57,6 +79,18 @@ class Partition:
         return self.end - self.groups.floor(self.first_offset)
 
     @property
+    def spilled(self) -> int:
+        """Messages on disk alone that some group has not settled."""
+        in_memory = self.window.first_offset
+        begun = self.end if in_memory is None else in_memory
+        return max(0, begun - self.groups.floor(self.first_offset))
+
+    @property
+    def commits(self) -> tuple[int, int]:
+        """Times the log was written to since the start, and records written."""
+        return self._committer.commits, self._committer.committed_records
+
+    @property
     def disk_bytes(self) -> int:
         """Bytes on disk."""
         return self._journal.size
@@ -73,6 +107,8 @@ class Partition:
 
     async def produce(self, draft: Draft, durability: str) -> Stored:
         """Store one frame; return when ``durability`` is reached."""
+        if self.policy.max_partition_bytes and not self.policy.drops:
+            await self._find_room(len(draft.body))
         return await self._committer.store(draft, durability)
 
     async def read(self, offset: int, max_bytes: int) -> list[Record]:
@@ -83,25 +119,38 @@ class Partition:
         return await run_in(self._shared.disk, self._journal.read, offset, max_bytes)
 
     async def open_group(self, name: str, start: str) -> Group:
-        """Return a group's place, made at ``earliest``, ``latest`` or an offset if it is new."""
+        """Return a group's place, made at ``start`` if it is new; see ``place_of``."""
         group = self.groups.get(name)
-        return group or await self.groups.open(name, self.offset_of(start))
+        if group is not None:
+            return group
+        offset = await self.place_of(start)
+        return self.groups.get(name) or await self.groups.open(name, offset)
 
     async def seek(self, name: str, start: str) -> int:
         """Move a group, or make it there; return the offset it goes on from."""
-        offset = self.offset_of(start)
+        offset = await self.place_of(start)
         group = self.groups.get(name) or await self.groups.open(name, offset)
         group.seek(offset)
         await self.groups.save(surely=True)
         self.notify()
         return offset
 
-    def offset_of(self, start: str) -> int:
-        """Where ``earliest``, ``latest`` or an offset is, within what there is."""
+    async def place_of(self, start: str) -> int:
+        """Where ``earliest``, ``latest``, an offset or a time is, within what there is."""
         if start == "latest":
             return self.end
         wanted = int(start) if start.isdigit() else 0
+        moment = start_time(start)
+        if moment is not None:
+            wanted = await self._committer.first_since(moment)
         return min(max(wanted, self.first_offset), self.end)
+
+    def let_go(self, group: Group, stop: int, reason: str) -> int:
+        """Have a group be done with everything below an offset; return how many messages."""
+        count = group.let_go(stop, reason)
+        self.window.release(self.groups.floor(self.first_offset))
+        self.notify()
+        return count
 
     def settle(self, group: Group, delivery: str, first: int, last: int) -> tuple[int, int]:
         """Ack messages of a delivery; see ``Group.settle``."""
@@ -133,30 +182,73 @@ class Partition:
             self.notify()
 
     async def retire(self) -> int:
-        """Unlink files of settled messages that are old or too many; return how many."""
-        return await self._committer.retire(self.groups.floor(0))
+        """Unlink files that are old or too many; return how many.
 
-    def in_use(self, group: str) -> bool:
-        """Whether a stream of a group is open here."""
-        return any(waker.group == group for waker in self._wakers)
+        Only what every group has settled, unless the topic drops its oldest.
+        """
+        if self.policy.drops:
+            return await self._drop_oldest()
+        self._retired_at = (self.groups.floor(0), self.end)
+        return await self._committer.retire(self.groups.floor(0), self.policy)
+
+    async def _drop_oldest(self) -> int:
+        """The groups hear of it, and it is written down, before the files go."""
+        outdated = await self._committer.outdated(self.policy)
+        if not outdated:
+            return 0
+        begun = self.first_offset
+        for stop, too_much in outdated:
+            self._drop(begun, stop, SIZE if too_much else AGE)
+            begun = stop
+        await self.groups.save(surely=True)
+        segments = await self._committer.trim(outdated[-1][0])
+        self._drop(begun, begun, SIZE)  # a group that came, or was moved, meanwhile
+        return segments
+
+    def _drop(self, start: int, stop: int, reason: str) -> None:
+        """Have every group be done below ``stop``; what no group was there for counts too."""
+        groups = {group.name: self.let_go(group, stop, reason) for group in self.groups}
+        if not groups:
+            self.dropped_unseen[reason] = self.dropped_unseen.get(reason, 0) + stop - start
+        if any(groups.values()):
+            log.warning("messages dropped", partition=self.name, reason=reason, groups=groups)
+
+    async def _find_room(self, size: int) -> None:
+        """Unlink what is settled before a produce is refused because the log is at its cap."""
+        cap = self.policy.max_partition_bytes
+        if self._too_large(size, cap) and self._retired_at != (self.groups.floor(0), self.end):
+            await self.retire()
+        if self._too_large(size, cap):
+            raise PartitionFull(f"partition {self.name} is at its cap of {cap} bytes")
+
+    def _too_large(self, size: int, cap: int) -> bool:
+        return self.disk_bytes + self._committer.pending_bytes + size > cap
+
+    async def look_at_oldest(self) -> None:
+        """Note the time of each group's first message that is not settled."""
+        for group in list(self.groups):
+            floor = group.floor
+            if floor < self.end and (group.oldest is None or group.oldest[0] != floor):
+                records = await self.read(floor, 1)
+                group.oldest = (floor, records[0].created_at) if records else None
 
     def watch(self, waker: Waker) -> None:
         """Wake ``waker`` whenever something may have become ready."""
-        self._wakers.add(waker)
+        self.wakers.add(waker)
 
     def unwatch(self, waker: Waker) -> None:
         """Wake it no more."""
-        self._wakers.discard(waker)
+        self.wakers.discard(waker)
 
     def notify(self) -> None:
         """Wake everyone who waits for messages here."""
-        for waker in self._wakers:
+        for waker in self.wakers:
             waker.wake()
 
     async def close(self) -> None:
         """Finish what waits for the disk, write the groups down, close the files."""
         await self._committer.close()
-        await self.groups.save()
+        await self.groups.close()
 
     def _committed(self, records: Sequence[Record]) -> None:
         for record in records:

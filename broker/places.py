@@ -1,7 +1,7 @@
 """Where every group stands in a partition, in memory and on disk."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class Places:
         self._groups: dict[str, Group] = {}
         self._saving = asyncio.Lock()
         self._forgotten = False
+        self._closed = False
+        self.is_paused: Callable[[str], bool] = lambda name: False
 
     def __iter__(self) -> Iterator[Group]:
         return iter(self._groups.values())
@@ -71,6 +73,8 @@ class Places:
     async def save(self, surely: bool = False) -> None:
         """Write down the places, if any moved; ``surely`` so that they survive a power cut."""
         async with self._saving:
+            if self._closed:
+                return
             moved = [group for group in self if group.dirty]
             if not moved and not self._forgotten and not surely:
                 return
@@ -83,6 +87,11 @@ class Places:
             except OSError as error:
                 self._forgotten = True
                 log.warning("groups not written down", partition=self._name, reason=str(error))
+
+    async def close(self) -> None:
+        """Write down the places for the last time."""
+        await self.save()
+        self._closed = True
 
     def floor(self, default: int) -> int:
         """Below it every group is done; ``default`` while there is no group."""
@@ -101,4 +110,6 @@ class Places:
             retry_last_seconds=options.retry_last_seconds,
             max_lease_seconds=options.max_lease_seconds,
         )
-        return Group(name, offset, self._shared.new_delivery, rules, self._shared.rng)
+        group = Group(name, offset, self._shared.new_delivery, rules, self._shared.rng)
+        group.paused = self.is_paused(name)
+        return group

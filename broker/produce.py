@@ -10,9 +10,9 @@ from broker.commit import Draft
 from broker.dedup import KEY as IDEMPOTENCY_KEY
 from broker.events import text_flags
 from broker.partition import Partition
-from broker.topics import Topic
+from broker.topic import Topic
 from common import ndjson
-from common.errors import InvalidRequest, TooLarge, Unavailable
+from common.errors import Draining, InvalidRequest, TooLarge, Unavailable
 from common.http.answers import send_json
 from common.http.body import header, integer, parameters, read_body
 from common.journal.frame import EXTRA
@@ -52,9 +52,11 @@ class Produce:
         options = self._broker.options
         if self._broker.lifecycle.stopping.is_set():
             raise Unavailable("the broker is stopping")
+        if self._broker.draining:
+            raise Draining("this broker is being drained and takes no produce")
         given = parameters(scope)
         name = check_name(given.get("topic"), "topic")
-        durability = read_durability(given, options.durability)
+        asked = read_durability(given)
         extra = read_extra(scope, given)
         key = read_idempotency_key(scope)
         body = await read_body(scope, receive, options.max_body_bytes)
@@ -62,6 +64,7 @@ class Produce:
         if content.messages > options.max_batch:
             raise TooLarge(f"a request holds at most {options.max_batch} messages")
         topic = await self._broker.topics.ensure(name, read_count(given))
+        durability = asked or topic.policy.durability
         partition = choose(topic, given, key)
         stored = await partition.produce(draft(content, extra, key), durability)
         answer = Produced(
@@ -86,10 +89,10 @@ def draft(content: Content, extra: dict[str, object], key: str) -> Draft:
     return Draft(content.body, content.messages, flags, packed, key)
 
 
-def read_durability(given: dict[str, str], default: str) -> str:
-    """The durability a request asks for."""
-    durability = given.get("durability", default)
-    if durability not in DURABILITIES:
+def read_durability(given: dict[str, str]) -> str:
+    """The durability a request asks for; empty when it does not."""
+    durability = given.get("durability", "")
+    if "durability" in given and durability not in DURABILITIES:
         raise InvalidRequest("durability must be memory, disk or fsync")
     return durability
 

@@ -55,6 +55,18 @@ class Returns:
         self.messages -= stop - first.start
         return first._replace(stop=stop)
 
+    def let_go(self, below: int) -> None:
+        """Forget messages below an offset."""
+        ready = list(self._ready)
+        delayed: list[tuple[float, Returned]] = list(self._delayed)
+        self.clear()
+        for returned in ready:
+            if returned.stop > below:
+                self.add([(max(returned.start, below), returned.stop)], returned.tried)
+        for due, returned in delayed:
+            if returned.stop > below:
+                self.delay([(max(returned.start, below), returned.stop)], returned.tried, due)
+
     def clear(self) -> None:
         """Forget everything."""
         self._ready.clear()

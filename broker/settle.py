@@ -9,9 +9,9 @@ from starlette.types import Receive, Scope, Send
 
 from broker.broker import Broker
 from broker.group import Group
-from broker.group import Nack as Wish
 from broker.partition import Partition
-from broker.topics import Topic
+from broker.topic import Topic
+from broker.verdicts import Nack as Wish
 from common.errors import InvalidRequest, NotFound, ReceiptStale
 from common.http.answers import send_json
 from common.http.body import decode_json, parameters, read_body

@@ -10,6 +10,7 @@ import msgspec
 
 from broker.group import Group
 from broker.lease import Lease
+from broker.member import Farewell, Member
 from broker.partition import Partition
 from common import logs
 from common.clock import Clock
@@ -48,8 +49,11 @@ class Subscription:
         places: list[tuple[Partition, Group]],
         limits: Limits,
         clock: Clock,
+        member: Member | None = None,
     ) -> None:
         self.group = group
+        self.member = member or Member()
+        self.farewell: Farewell | None = None
         self.in_flight = 0
         self._places = places
         self._limits = limits
@@ -68,6 +72,12 @@ class Subscription:
             partition.unwatch(self)
             group.drop(self)
             partition.notify()
+
+    def dismiss(self, farewell: Farewell) -> None:
+        """See ``Waker``; the stream ends as soon as it looks."""
+        self.farewell = farewell
+        self.close()
+        self.wake()
 
     def wake(self) -> None:
         """Something may have become ready."""
@@ -131,13 +141,14 @@ class Subscription:
 
     def _lost(self, partition: Partition, group: Group, lease: Lease, first: int) -> None:
         """The disk lacks messages that were leased: say so, and go on behind them."""
-        log.error(
-            "messages lost",
-            partition=partition.name,
-            group=group.name,
-            first=lease.start,
-            last=first - 1,
-        )
+        if group.floor < first:  # or else they were dropped meanwhile, on purpose
+            log.error(
+                "messages lost",
+                partition=partition.name,
+                group=group.name,
+                first=lease.start,
+                last=first - 1,
+            )
         start = lease.start
         group.shrink(lease, first)
         group.lose(lease, start, first)

@@ -1,87 +1,28 @@
-"""Which topics there are on this broker, and their partitions."""
+"""Which topics there are on this broker."""
 
 import asyncio
+import itertools
 from pathlib import Path
 
-from broker.deadletters import DeadLetters
+import msgspec
+
+from broker import topic_file
 from broker.partition import Partition
+from broker.settings import TopicRequest
 from broker.surroundings import Surroundings
+from broker.topic import Topic
+from broker.topic_file import TOPIC_FILE, TopicState
 from common import logs
-from common.errors import InvalidRequest, NotFound, Overloaded, TopicConflict
-from common.journal import position
+from common.errors import GroupInUse, InvalidRequest, NotFound, Overloaded, TopicConflict
 from common.journal.frame import FrameTooNewError
 from common.journal.segment import SegmentTooNewError
 from common.options import refuse
 from common.threads import run_in
-from common.wire import check_name
+from common.wire import MAX_PARTITIONS, check_name
 
 log = logs.get("broker.topics")
 
-TOPIC_FILE = "topic"
-DEAD_DIRECTORY = "dead"
-
-
-class Topic:
-    """A name and its partitions, all of them, whichever broker the ring gives them to."""
-
-    def __init__(
-        self, name: str, partitions: list[Partition], directory: Path, shared: Surroundings
-    ) -> None:
-        self.name = name
-        self.partitions = partitions
-        self.dead: dict[str, DeadLetters] = {}
-        self._directory = directory / DEAD_DIRECTORY
-        self._shared = shared
-        self._turn = 0
-        for group in shared.files.names(self._directory):
-            if self._is_ours(group):
-                self._open_dead(group)
-
-    def partition(self, number: int) -> Partition:
-        """The partition of a number."""
-        if number >= len(self.partitions):
-            raise InvalidRequest(
-                f"topic {self.name} has partitions 0 to {len(self.partitions) - 1}, not {number}"
-            )
-        return self.partitions[number]
-
-    def next_partition(self) -> Partition:
-        """The partitions in turn."""
-        self._turn = (self._turn + 1) % len(self.partitions)
-        return self.partitions[self._turn]
-
-    def groups(self) -> list[str]:
-        """The names of all groups that have a place in some partition."""
-        return sorted({group.name for part in self.partitions for group in part.groups})
-
-    async def dead_letters(self, group: str) -> DeadLetters:
-        """The dead letters of a group, their log made if it is not there."""
-        if group not in self.dead:
-            await run_in(self._shared.disk, self._make_dead, group)
-        return self.dead[group]
-
-    async def close(self) -> None:
-        """Close every file, all at once."""
-        await asyncio.gather(*(partition.close() for partition in self.partitions))
-        await asyncio.gather(*(dead.close() for dead in self.dead.values()))
-
-    def _is_ours(self, name: str) -> bool:
-        try:
-            self._shared.files.names(self._directory / check_name(name, "group"))
-        except (InvalidRequest, FileExistsError):
-            return False
-        return True
-
-    def _make_dead(self, group: str) -> None:
-        """Open a new log, whose directory survives a power cut before a letter is in it."""
-        self._shared.files.names(self._directory / group)
-        self._shared.files.sync_directory(self._directory)
-        self._shared.files.sync_directory(self._directory.parent)
-        self._open_dead(group)
-
-    def _open_dead(self, group: str) -> None:
-        owner = f"{self.name}/{DEAD_DIRECTORY}/{group}"
-        self.dead.setdefault(group, DeadLetters(self._directory / group, owner, self._shared))
+DELETED_PREFIX = ".deleted-"  # no topic's name begins so
 
 
 class Topics:
@@ -107,14 +48,17 @@ class Topics:
             raise NotFound(f"there is no topic {name}")
         return self._topics[name]
 
+    def has(self, topic: Topic) -> bool:
+        """Whether a topic was not deleted meanwhile."""
+        return self._topics.get(topic.name) is topic
+
     async def open(self) -> None:
         """Recover every topic on disk and make those the options name."""
         names = await run_in(self._shared.disk, self._names_on_disk)
         for name in names:
             await self._open(name)
         for text in self._shared.options.topics:
-            name, count = parse_topic(text, self._shared.options.partitions_per_topic)
-            await self.ensure(name, count)
+            await self._make_named(*parse_topic(text))
 
     async def ensure(self, name: str, count: int | None = None) -> Topic:
         """Return a topic, made with ``count`` partitions if it is new."""
@@ -124,22 +68,63 @@ class Topics:
                 topic = self._topics.get(name) or await self._make(name, count)
         if count is not None and count != len(topic.partitions):
             raise TopicConflict(
-                f"topic {name} has {len(topic.partitions)} partitions; the count stays as it was "
-                "made, since keys are placed by it"
+                f"topic {name} has {len(topic.partitions)} partitions, not {count}; keys are "
+                "placed by the count, which PUT /topics can raise"
             )
         return topic
+
+    async def put(self, name: str, request: TopicRequest) -> Topic:
+        """Make a topic, or change it, as a request says."""
+        topic = self._topics.get(name) or await self.ensure(name, request.partitions or None)
+        await topic.change(request)
+        return topic
+
+    async def delete(self, name: str) -> None:
+        """Forget a topic with everything it holds; raises GroupInUse while it has streams.
+
+        It is renamed first: a crash leaves all of it or nothing.
+        """
+        async with self._making:
+            topic = self.get(name)
+            if streams := topic.streams():
+                groups = sorted({stream.group for stream in streams})
+                raise GroupInUse(
+                    f"topic {name} has consumers; kick them first", details={"groups": groups}
+                )
+            del self._topics[name]
+            await topic.close()
+            try:
+                await run_in(self._shared.disk, self._remove, name)
+            except OSError as error:
+                await self._open(name)
+                raise topic_file.refusal(error) from error
+        log.info("topic deleted", topic=name)
 
     async def close(self) -> None:
         """Close every topic, all at once."""
         await asyncio.gather(*(topic.close() for topic in self.all()))
 
+    async def _make_named(self, name: str, count: int | None) -> None:
+        """Make a topic of the option TOPICS."""
+        try:
+            await self.ensure(name, count)
+        except TopicConflict:
+            known = len(self._topics[name].partitions)
+            refuse(
+                [
+                    f"TOPICS: topic {name} has {known} partitions on disk, not {count}. Write "
+                    f"{name}:{known}; a running broker takes more by PUT /topics/{name}, which "
+                    "places keys anew; fewer cannot be"
+                ]
+            )
+
     async def _make(self, name: str, count: int | None) -> Topic:
         if len(self._topics) >= self._shared.options.max_topics:
             raise Overloaded(f"this broker holds {len(self._topics)} topics and takes no more")
-        state = {"partitions": count or self._shared.options.partitions_per_topic}
-        await run_in(self._shared.disk, self._write_down, name, state)
-        topic = await self._open(name)
         directory = self._directory / name
+        state = TopicState(count or self._shared.options.partitions_per_topic)
+        await run_in(self._shared.disk, topic_file.save, self._shared.files, directory, state)
+        topic = await self._open(name)
         await run_in(self._shared.disk, self._shared.files.sync_directory, directory)
         return topic
 
@@ -148,48 +133,51 @@ class Topics:
         self._topics[name] = topic
         return topic
 
+    def _read(self, name: str) -> Topic:
+        directory = self._directory / name
+        try:
+            return Topic(directory, topic_file.load(self._shared.files, directory), self._shared)
+        except (FrameTooNewError, SegmentTooNewError, msgspec.ValidationError) as error:
+            refuse([f"{directory}: {error}; nothing was changed"])
+
     def _names_on_disk(self) -> list[str]:
-        return sorted(
-            name for name in self._shared.files.names(self._directory) if self._is_topic(name)
-        )
+        """The topics there are; what a deletion left unfinished is finished."""
+        names = self._shared.files.names(self._directory)
+        for name in names:
+            if name.startswith(DELETED_PREFIX):
+                self._shared.files.remove_tree(self._directory / name)
+        return sorted(name for name in names if self._is_topic(name))
 
     def _is_topic(self, name: str) -> bool:
         try:
+            check_name(name, "topic")
             return TOPIC_FILE in self._shared.files.names(self._directory / name)
-        except FileExistsError:
-            return False  # a file that is not ours
+        except (InvalidRequest, FileExistsError):
+            return False  # it is not ours
 
-    def _write_down(self, name: str, state: dict[str, int]) -> None:
-        directory = self._directory / name
-        self._shared.files.names(directory)
-        position.save(self._shared.files, directory / TOPIC_FILE, state)
-        self._shared.files.sync_directory(directory)
-        self._shared.files.sync_directory(self._directory)
-
-    def _recount(self, name: str) -> dict[str, int]:
-        """Write a damaged topic file anew: every partition has had a directory from the start."""
-        names = self._shared.files.names(self._directory / name)
-        state = {"partitions": sum(entry.isascii() and entry.isdigit() for entry in names)}
-        log.error("topic file damaged, partitions counted", topic=name, **state)
-        self._write_down(name, state)
-        return state
-
-    def _read(self, name: str) -> Topic:
-        directory = self._directory / name
-        state = position.load(self._shared.files, directory / TOPIC_FILE)
-        if state is None:
-            state = self._recount(name)
-        numbers = range(int(state["partitions"]))
+    def _remove(self, name: str) -> None:
+        taken = self._shared.files.names(self._directory)
+        names = (f"{DELETED_PREFIX}{number}" for number in itertools.count())
+        target = self._directory / next(name for name in names if name not in taken)
+        self._shared.files.replace(self._directory / name, target)
         try:
-            partitions = [Partition(name, n, directory / str(n), self._shared) for n in numbers]
-            return Topic(name, partitions, directory, self._shared)
-        except (FrameTooNewError, SegmentTooNewError) as error:
-            refuse([f"{directory}: {error}; nothing was changed"])
+            self._shared.files.sync_directory(self._directory)
+        except OSError:
+            self._shared.files.replace(target, self._directory / name)
+            raise
+        try:
+            self._shared.files.remove_tree(target)
+        except OSError as error:  # it is gone for us; the next start tries again
+            log.warning("deleted topic not unlinked", directory=str(target), reason=str(error))
 
 
-def parse_topic(text: str, default_count: int) -> tuple[str, int]:
+def parse_topic(text: str) -> tuple[str, int | None]:
     """Read ``name:partitions`` or ``name`` from the option TOPICS."""
     name, _, count = text.partition(":")
-    if count and not count.isdigit():
-        refuse([f"TOPICS: {text!r} must be name:partitions"])
-    return check_name(name, "TOPICS"), int(count or default_count)
+    whole = count.isascii() and count.isdigit() and len(count) < 5
+    if ":" in text and not (whole and 1 <= int(count) <= MAX_PARTITIONS):
+        refuse([f"TOPICS: {text!r} must be name:partitions, 1 to {MAX_PARTITIONS} of them"])
+    try:
+        return check_name(name, "a topic"), int(count) if count else None
+    except InvalidRequest as error:
+        refuse([f"TOPICS: {text!r}: {error.message}"])

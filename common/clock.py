@@ -1,9 +1,15 @@
 """Time as something that is handed in, so that tests own it."""
 
 import asyncio
+import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -36,3 +42,17 @@ def to_rfc3339(milliseconds: int) -> str:
     """Format milliseconds since 1970 UTC, e.g. ``2025-07-18T20:42:34.000Z``."""
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+
+
+def from_rfc3339(text: str) -> int | None:
+    """Milliseconds since 1970 UTC, a part of one rounded up; None for what is no such time."""
+    found = _RFC3339.fullmatch(text)
+    if found is None:
+        return None
+    day, clock, fraction, zone = found.groups()
+    try:
+        since = datetime.fromisoformat(f"{day}T{clock}{zone.upper()}") - _EPOCH
+    except ValueError:
+        return None
+    nanoseconds = int((fraction or ".0")[1:].ljust(9, "0"))
+    return max(0, since // timedelta(milliseconds=1) - -nanoseconds // 1_000_000)

@@ -105,11 +105,25 @@ class Overloaded(TelemetryError):
     retry_after_seconds = 1.0
 
 
+class PartitionFull(TelemetryError):
+    """The partition's log is at its cap; nothing was stored, and consuming makes room."""
+
+    status, code = 429, "PARTITION_FULL"
+    retry_after_seconds = 5.0
+
+
 class Unavailable(TelemetryError):
     """The service cannot do this now: it is starting, stopping, or what it needs is away."""
 
     status, code = 503, "UNAVAILABLE"
     retry_after_seconds = 1.0
+
+
+class Draining(TelemetryError):
+    """The broker is being emptied and takes no produce; others do."""
+
+    status, code = 503, "DRAINING"
+    retry_after_seconds = 5.0
 
 
 class DiskFull(TelemetryError):

@@ -15,13 +15,15 @@ class Lifecycle:
     """Owns the background tasks of a process and its wish to stop.
 
     A task that dies makes the process unready; it is never lost silently. ``cut`` drops the
-    connection of a client (``scope["client"]``) that does not read; the server says how.
+    connection of a client (``scope["client"]``) that does not read; the server says how. ``facts``
+    are what ``GET /ready`` says besides.
     """
 
     def __init__(self) -> None:
         self.stopping = asyncio.Event()
         self.exit_code = 0
         self.problems: dict[str, str] = {}
+        self.facts: dict[str, bool] = {}
         self.cut: Callable[[object], None] = lambda client: None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._on_stop: list[Callable[[], None]] = []

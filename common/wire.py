@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 import xxhash
 
+from common.clock import from_rfc3339
 from common.errors import InvalidRequest, ReceiptInvalid
 from common.http.body import integer
 
@@ -99,10 +100,19 @@ def check_name(name: str | None, what: str) -> str:
 
 
 def read_start(text: str, what: str) -> str:
-    """A place in a partition: ``earliest``, ``latest`` or an offset."""
+    """A place in a partition: ``earliest``, ``latest``, an offset or an RFC 3339 time."""
     if text in ("earliest", "latest") or (text.isascii() and text.isdigit() and len(text) < 19):
         return text
-    raise InvalidRequest(f"{what} must be earliest, latest or an offset")
+    if start_time(text) is not None:
+        return text
+    raise InvalidRequest(
+        f"{what} must be earliest, latest, an offset or a time such as 2025-07-18T20:42:34Z"
+    )
+
+
+def start_time(text: str) -> int | None:
+    """The time a place is given by, in milliseconds since 1970 UTC; None when it is no time."""
+    return None if text.isdigit() else from_rfc3339(text)
 
 
 def read_count(given: dict[str, str]) -> int | None:

@@ -42,7 +42,7 @@ def standard_routes(service: Service) -> list[BaseRoute]:
 
     async def ready(request: Request) -> Response:
         reasons = service.lifecycle.not_ready_reasons()
-        body = {"ready": not reasons, "reasons": reasons}
+        body = {"ready": not reasons, "reasons": reasons, **service.lifecycle.facts}
         return JSONResponse(body, status_code=503 if reasons else 200)
 
     async def stats(request: Request) -> Response:

@@ -1,6 +1,7 @@
 """The few file operations a journal needs, behind a seam that tests own."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -40,10 +41,16 @@ class Files(Protocol):
         """Up to ``length`` bytes from ``position``; fewer only at the end of the file."""
 
     def replace(self, source: Path, target: Path) -> None:
-        """Rename over whatever is there."""
+        """Rename over whatever is there; a directory only where nothing is."""
 
     def remove(self, path: Path) -> None:
         """Unlink a file."""
+
+    def remove_tree(self, directory: Path) -> None:
+        """Unlink a directory with everything in it."""
+
+    def free(self, directory: Path) -> int:
+        """Bytes that the file system of a directory still takes from us."""
 
     def sync_directory(self, directory: Path) -> None:
         """Return when creations, renames and removals in it would survive a power cut."""
@@ -102,6 +109,13 @@ class DiskFiles:
 
     def remove(self, path: Path) -> None:
         path.unlink()
+
+    def remove_tree(self, directory: Path) -> None:
+        shutil.rmtree(directory)
+
+    def free(self, directory: Path) -> int:
+        found = os.statvfs(directory)
+        return found.f_bavail * found.f_frsize
 
     def sync_directory(self, directory: Path) -> None:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

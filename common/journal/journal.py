@@ -6,6 +6,7 @@ disk: services make them in threads of their own.
 
 import errno
 import itertools
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from common.journal.segment import Segment
 
 log = logs.get("journal")
 
+SCAN_BYTES = 4 << 20
+_FAR_FUTURE = 1 << 62
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
@@ -97,7 +100,10 @@ class Journal:
         ``offset``, what lay between is gone: damaged on disk, or trimmed.
         """
         while (part := self._segment_of(offset)) is not None:
-            records = self._read_segment(part, offset, max_bytes)
+            try:
+                records = self._read_segment(part, offset, max_bytes)
+            except FileNotFoundError:
+                records = []  # it was trimmed a moment ago
             if records:
                 return records
             offset = part.end
@@ -112,18 +118,44 @@ class Journal:
             count += 1
         return count
 
-    def retire(self, before: int, older_than_ms: int, max_bytes: int) -> int:
-        """Trim below ``before`` what is older than a time, or too much; return how many segments.
+    def outdated(
+        self, before: int, is_old: Callable[[int, int], bool], max_bytes: int
+    ) -> list[tuple[int, bool]]:
+        """Where the segments end, up to ``before``, that are too old or too much, in order.
 
-        ``max_bytes`` is the size above which age does not count; 0 is none.
+        With each comes whether it is too much: the log is over ``max_bytes`` (0 is none) with it.
+        ``is_old`` is asked with the base of the segment after it and the time of that one's first
+        record, which no record before it is newer than.
         """
-        limit, size = 0, self.size
+        found: list[tuple[int, bool]] = []
+        size = self.size
         for part, following in itertools.pairwise(self._segments):
             too_much = max_bytes > 0 and size > max_bytes
-            if part.end > before or not (too_much or self._is_old(following, older_than_ms)):
+            if part.end > before or not (too_much or self._is_old(following, is_old)):
                 break
-            limit, size = part.end, size - part.size
-        return self.trim(limit)
+            found.append((part.end, too_much))
+            size -= part.size
+        return found
+
+    def retire(self, before: int, is_old: Callable[[int, int], bool], max_bytes: int) -> int:
+        """Trim what is outdated; return how many segments."""
+        found = self.outdated(before, is_old, max_bytes)
+        return self.trim(found[-1][0]) if found else 0
+
+    def first_since(self, created_ms: int) -> int:
+        """The offset of the first record made at ``created_ms`` or later; the end if none was.
+
+        The segments are searched by their first records, the right one is read from there.
+        """
+        parts = self._segments
+        after = bisect_left(parts, created_ms, key=self._began)
+        offset = parts[max(after - 1, 0)].base if parts else 0
+        while records := self.read(offset, SCAN_BYTES):
+            for record in records:
+                if record.created_at >= created_ms:
+                    return record.offset
+            offset = records[-1].end
+        return self.next_offset
 
     def close(self) -> None:
         """Sync and close; a journal closed so needs no repair. Raises PartitionReadOnly."""
@@ -199,10 +231,15 @@ class Journal:
         self._segments.append(Segment(path, base, base, segment.HEADER_BYTES, salt))
         return file, self._segments[-1]
 
-    def _is_old(self, part: Segment, older_than_ms: int) -> bool:
-        """Whether the first record of a segment is; then no record before it is newer."""
+    def _is_old(self, part: Segment, is_old: Callable[[int, int], bool]) -> bool:
         header = self._files.read(part.path, segment.HEADER_BYTES, frame.HEADER_BYTES)
-        return len(header) == frame.HEADER_BYTES and frame.created_at(header) <= older_than_ms
+        whole = len(header) == frame.HEADER_BYTES
+        return whole and is_old(part.base, frame.created_at(header))
+
+    def _began(self, part: Segment) -> int:
+        """When the first record of a segment was made; one without any is of the future."""
+        records = self._read_segment(part, part.base, 1)
+        return records[0].created_at if records else _FAR_FUTURE
 
     def _segment_of(self, offset: int) -> Segment | None:
         return next((part for part in self._segments if offset < part.end), None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from broker.topics import DEAD_DIRECTORY
+from broker.topic import DEAD_DIRECTORY
 from tests.support.broker import RunningBroker, broker_process, running_broker
 from tests.support.client import Answer, BrokerClient, Events
 from tests.support.clock import ManualClock

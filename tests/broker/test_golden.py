@@ -45,7 +45,8 @@ async def test_a_directory_of_format_1_opens_and_delivers(tmp_path: Path) -> Non
 
 async def test_a_directory_made_now_is_like_it(tmp_path: Path) -> None:
     await make(tmp_path)
-    assert names(tmp_path) == names(GOLDEN)
+    named_since = ["broker"]  # a directory that no broker has put its name on may be taken
+    assert names(tmp_path) == named_since + names(GOLDEN)
     await check(tmp_path)
 
 

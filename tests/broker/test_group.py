@@ -8,9 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from broker.group import Doomed, Group, Nack
+from broker.group import Group
 from broker.lease import Lease
 from broker.rules import Rules
+from broker.verdicts import Doomed, Nack
 from tests.support.chance import Unlucky
 
 READY, LEASED, ACKED, LOST = "ready", "leased", "acked", "lost"

@@ -20,11 +20,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from broker.burial import AGAIN_SECONDS, bury, redrive
 from broker.commit import Draft, Stored
-from broker.group import Group, Nack
+from broker.group import Group
 from broker.partition import Partition
 from broker.subscription import Handout, Limits, Subscription
 from broker.surroundings import Surroundings
-from broker.topics import Topic, Topics
+from broker.topic import Topic
+from broker.topics import Topics
+from broker.verdicts import Nack
 from common.journal.frame import LINES, TEXT
 from tests.broker.model import (
     ACKED,

@@ -13,6 +13,7 @@ import pytest
 
 from broker.commit import Draft
 from broker.group import Group
+from broker.member import Farewell, Member
 from broker.partition import Partition
 from broker.surroundings import Surroundings
 from common.clock import Clock
@@ -219,13 +220,17 @@ class Listener:
     """Holds messages, and waits for more."""
 
     group = "g"
+    member = Member()
 
     def __init__(self) -> None:
-        self.woken = 0
+        self.woken = self.in_flight = 0
 
     def wake(self) -> None:
         """See ``broker.partition.Waker``."""
         self.woken += 1
+
+    def dismiss(self, farewell: Farewell) -> None:
+        """See ``broker.partition.Waker``."""
 
     def released(self, count: int) -> None:
         """See ``broker.lease.Holder``."""

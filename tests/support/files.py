@@ -38,6 +38,8 @@ class MemoryFiles:
     def __init__(self) -> None:
         self.faults: list[Fault] = []
         self.calls: dict[str, int] = {}
+        self.free_bytes = 1 << 40
+        self._renamed: list[tuple[Path, Path]] = []
         self._now: dict[Path, Content] = {}
         self._synced: dict[Path, Content] = {}
 
@@ -51,6 +53,7 @@ class MemoryFiles:
     def crash(self, chance: random.Random | None = None) -> None:
         """Cut the power: what was not synced is gone, or with ``chance`` a part of it is."""
         kept = dict(self._synced)
+        self._renamed.clear()
         if chance:
             kept |= {path: file for path, file in self._now.items() if chance.random() < 0.5}
         self._now = {path: _after_power_cut(file, chance) for path, file in kept.items()}
@@ -80,7 +83,12 @@ class MemoryFiles:
     def replace(self, source: Path, target: Path) -> None:
         """See ``Files``."""
         self.note("replace")
-        self._now[target] = self._now.pop(source)
+        if source in self._now:
+            self._now[target] = self._now.pop(source)
+            return
+        for path in [path for path in self._now if source in path.parents]:
+            self._now[target / path.relative_to(source)] = self._now.pop(path)
+        self._renamed.append((source, target))
 
     def remove(self, path: Path) -> None:
         """See ``Files``."""
@@ -88,9 +96,23 @@ class MemoryFiles:
         self._find(path)
         del self._now[path]
 
+    def remove_tree(self, directory: Path) -> None:
+        """See ``Files``."""
+        self.note("remove_tree")
+        self._now = {p: file for p, file in self._now.items() if directory not in p.parents}
+        self._synced = {p: f for p, f in self._synced.items() if directory not in p.parents}
+
+    def free(self, directory: Path) -> int:
+        """See ``Files``."""
+        return self.free_bytes
+
     def sync_directory(self, directory: Path) -> None:
         """See ``Files``."""
         self.note("sync_directory")
+        for source, target in self._renamed:
+            for path in [p for p in self._synced if source in p.parents]:
+                self._synced[target / path.relative_to(source)] = self._synced.pop(path)
+        self._renamed.clear()
         self._synced = {p: f for p, f in self._synced.items() if p.parent != directory}
         self._synced |= {p: f for p, f in self._now.items() if p.parent == directory}
 

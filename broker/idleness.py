@@ -1,0 +1,70 @@
+"""Groups that nobody uses any more: counted in seconds that the broker was up, then forgotten.
+
+A group is in use while it has a stream in some partition of the topic, and whenever it settled
+something. The seconds are of the monotonic clock and kept with the group's place: no wall clock
+and no time switched off brings a group closer to its end.
+"""
+
+from broker.topic import Topic
+from common import logs
+
+log = logs.get("broker.idleness")
+
+KEEP_EVERY_SECONDS = 60.0
+
+
+class Idleness:
+    """Looks at the groups of all topics again and again."""
+
+    def __init__(self, expiry_seconds: float) -> None:
+        self.expired: dict[str, int] = {}
+        self._expiry = expiry_seconds
+        self._finished: dict[tuple[str, str], int] = {}
+
+    async def look(self, topics: list[Topic], elapsed: float) -> None:
+        """``elapsed`` seconds passed since the last look."""
+        for topic in topics:
+            used = {stream.group for stream in topic.streams()}
+            for name in topic.groups():
+                idle = 0.0 if name in used or self._moved(topic, name) else elapsed
+                if self._count(topic, name, idle) >= self._expiry > 0:
+                    await self._expire(topic, name)
+
+    def _moved(self, topic: Topic, name: str) -> bool:
+        """Whether a group settled anything since the last look; at the first look it did not."""
+        finished = sum(
+            group.finished + group.start
+            for part in topic.partitions
+            if (group := part.groups.get(name)) is not None
+        )
+        key = (topic.name, name)
+        return self._finished.get(key, finished) != self._remember(key, finished)
+
+    def _remember(self, key: tuple[str, str], finished: int) -> int:
+        self._finished[key] = finished
+        return finished
+
+    def _count(self, topic: Topic, name: str, idle: float) -> float:
+        """Have the group's places be idle for so much longer, or anew; return for how long now."""
+        longest = 0.0
+        for part in topic.partitions:
+            group = part.groups.get(name)
+            if group is None:
+                continue
+            before = group.idle_seconds
+            group.idle_seconds = before + idle if idle else 0.0
+            kept = before // KEEP_EVERY_SECONDS != group.idle_seconds // KEEP_EVERY_SECONDS
+            group.dirty = group.dirty or kept
+            longest = max(longest, group.idle_seconds)
+        return longest
+
+    async def _expire(self, topic: Topic, name: str) -> None:
+        await topic.forget(name)
+        self._finished.pop((topic.name, name), None)
+        self.expired[topic.name] = self.expired.get(topic.name, 0) + 1
+        log.warning(
+            "group expired: nobody used it, it holds no data any more",
+            topic=topic.name,
+            group=name,
+            after_seconds=self._expiry,
+        )
