@@ -13,6 +13,7 @@ from common.errors import (
     InvalidRequest,
     MethodNotAllowed,
     TelemetryError,
+    TopicConflict,
     Unavailable,
 )
 from common.http import sse
@@ -28,7 +29,11 @@ log = logs.get("proxy.consume")
 MAX_IN_FLIGHT = 1_000_000
 LAST_RETRY_SECONDS = 2.0
 EVENT_END = b"\n\n"
-GOODBYE = sse.encode(GOODBYE_EVENT, "", b'{"reason":"the proxy is stopping"}')
+GOODBYE = sse.encode(GOODBYE_EVENT, "", b'{"code":"STOPPING","reason":"the proxy is stopping"}')
+GREW = sse.encode(
+    GOODBYE_EVENT, "", b'{"code":"TOPIC_GREW","reason":"the topic has more partitions now"}'
+)
+FOR_THE_CLIENT = (b'"code":"KICKED"', b'"code":"TOPIC_GREW"')
 BROKERS_GOODBYE = f"event: {GOODBYE_EVENT}\n".encode()
 
 
@@ -44,9 +49,10 @@ class Consume:
         if scope["method"] == "HEAD":
             raise MethodNotAllowed("a stream without a body would lease messages for nobody")
         given = parameters(scope)
-        partitions = await self._proxy.partitions(check_name(given.get("topic"), "topic"))
+        topic = check_name(given.get("topic"), "topic")
+        partitions = await self._proxy.partitions(topic)
         target = self._target(given | {"partitions": str(partitions)})
-        fan_in = FanIn(self._proxy, target, passed_on(scope))
+        fan_in = FanIn(self._proxy, topic, partitions, target, passed_on(scope))
         await fan_in.open()
         await fan_in.run(scope, receive, send)
 
@@ -67,8 +73,13 @@ class FanIn:
     The queue between them holds one chunk a broker: a client that does not read stops them all.
     """
 
-    def __init__(self, proxy: Proxy, target: str, headers: dict[str, str]) -> None:
+    def __init__(
+        self, proxy: Proxy, topic: str, partitions: int, target: str, headers: dict[str, str]
+    ) -> None:
         self._proxy = proxy
+        self._topic = topic
+        self._partitions = partitions
+        self._goodbye = GOODBYE
         self._target = target
         self._headers = headers
         self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(len(proxy.members))
@@ -81,7 +92,9 @@ class FanIn:
             *(self._open(member) for member in members), return_exceptions=True
         )
         errors = [result for result in results if isinstance(result, TelemetryError)]
-        refusal = next((error for error in errors if error.retry_after_seconds is None), None)
+        refusal = next((error for error in errors if is_refusal(error)), None)
+        if any(isinstance(error, TopicConflict) for error in errors):
+            self._proxy.unlearn(self._topic)
         if refusal is not None or not self._opened:
             self._close()
             raise refusal or BrokerUnreachable("no broker takes a consumer now")
@@ -115,7 +128,7 @@ class FanIn:
             if chunk is None:
                 break
             await self._send(send, chunk, more=True)
-        await self._send(send, GOODBYE, more=False)
+        await self._send(send, self._goodbye, more=False)
 
     async def _send(self, send: Send, chunk: bytes, more: bool) -> None:
         async with asyncio.timeout(self._proxy.options.send_timeout_seconds):
@@ -139,10 +152,28 @@ class FanIn:
                 async with answer:
                     async for events in whole_events(answer, self._proxy.options.max_event_bytes):
                         backoff.reset()
-                        await self._chunks.put(events)
+                        events, goodbye = split_goodbye(events)
+                        if events:
+                            await self._chunks.put(events)
+                        if not is_passing(goodbye):
+                            await self._end(goodbye)
+            except TopicConflict:
+                await self._look_at_topic()
             except (aiohttp.ClientError, TimeoutError, ConnectionError, TelemetryError) as error:
                 log.debug("broker stream lost", broker=member.name, reason=repr(error))
             await backoff.wait()
+
+    async def _end(self, goodbye: bytes) -> None:
+        """End the client's stream with a broker's last word."""
+        self._proxy.unlearn(self._topic)
+        self._goodbye = goodbye
+        await self._chunks.put(None)
+
+    async def _look_at_topic(self) -> None:
+        """A broker says that the partition count is another: if so the client has to come again."""
+        self._proxy.unlearn(self._topic)
+        if await self._proxy.partitions(self._topic) != self._partitions:
+            await self._end(GREW)
 
     async def _open(self, member: Member) -> None:
         self._opened[member.name] = await self._connect(member)
@@ -167,14 +198,22 @@ async def whole_events(answer: aiohttp.ClientResponse, limit_bytes: int) -> Asyn
                 raise aiohttp.ClientPayloadError(f"an event is over {limit_bytes} bytes")
             continue
         events, held = held[: end + len(EVENT_END)], held[end + len(EVENT_END) :]
-        events = without_goodbye(events)
-        if events:
-            yield events
+        yield events
 
 
-def without_goodbye(events: bytes) -> bytes:
-    """Events without the broker's last word, which is not ours."""
+def split_goodbye(events: bytes) -> tuple[bytes, bytes]:
+    """Events, and the broker's last word if it is among them."""
     if events.startswith(BROKERS_GOODBYE):
-        return b""
+        return b"", events
     at = events.rfind(b"\n" + BROKERS_GOODBYE)
-    return events if at < 0 else events[: at + 1]
+    return (events, b"") if at < 0 else (events[: at + 1], events[at + 1 :])
+
+
+def is_passing(goodbye: bytes) -> bool:
+    """Whether a broker's goodbye is none, or only says that this broker stops."""
+    return not any(code in goodbye for code in FOR_THE_CLIENT)
+
+
+def is_refusal(error: TelemetryError) -> bool:
+    """Whether an error is for the client to hear; a count that grew is not its fault."""
+    return error.retry_after_seconds is None and not isinstance(error, TopicConflict)

@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode
 
 from starlette.types import Receive, Scope, Send
 
-from common.errors import NotFound, TelemetryError
+from common.errors import InvalidRequest, NotFound, TelemetryError
 from common.http.answers import send_json
 from common.http.body import integer, parameters, read_body
 from common.wire import MAX_PARTITIONS, check_name
@@ -66,8 +66,9 @@ class Everywhere:
         members = one_or_all(self._proxy, given)
         body = await read_body(scope, receive, MAX_TOPIC_BODY)
         target = f"{quote(scope['path'])}?" + urlencode(given)
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
         answers = await asyncio.gather(
-            *(self._ask(member, scope["method"], target, body) for member in members)
+            *(self._ask(member, method, target, body) for member in members)
         )
         found = {
             member.name: answer
@@ -85,6 +86,25 @@ class Everywhere:
             return None
 
 
+class DeleteTopic(Everywhere):
+    """``DELETE /topics/{topic}`` on every broker."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._proxy.unlearn(scope["path_params"]["topic"])
+
+
+class DrainOne(Everywhere):
+    """``POST /drain`` on the broker that ``broker=`` names: all at once would take no produce."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if "broker" not in parameters(scope):
+            raise InvalidRequest("say which broker with broker=")
+        await super().__call__(scope, receive, send)
+
+
 class PutTopic:
     """``PUT /topics/{topic}`` on every broker: all of them, or an error that says which not."""
 
@@ -98,6 +118,7 @@ class PutTopic:
         answers = await asyncio.gather(
             *(self._proxy.ask(member, "PUT", target, body) for member in self._proxy.members)
         )
+        self._proxy.unlearn(name)
         await send_json(send, merge_topics(answers)[0])
 
 

@@ -11,6 +11,8 @@ from common.wire import check_name, partition_for
 from proxy.proxy import Proxy
 from proxy.upstream import Body, NotSentError, Reply, passed_on
 
+CONFLICT = 409  # the topic grew, or one broker has not heard of it yet
+
 
 class Produce:
     """ASGI endpoint: to the owner of the partition, or to who stands in for it."""
@@ -24,14 +26,19 @@ class Produce:
             raise Unavailable("the proxy is stopping")
         given = parameters(scope)
         topic = check_name(given.get("topic"), "topic")
-        partitions = await self._proxy.partitions(topic)
         key = (header(scope, b"idempotency-key") or b"").decode("latin-1")
+        partitions = await self._proxy.partitions(topic)
         partition = self._choose(given, partitions, key)
-        target = "/produce?" + urlencode(
-            given | {"partition": str(partition), "partitions": str(partitions)}
-        )
         body = await take_body(scope, receive, self._proxy.options.max_body_bytes)
-        reply = await self._send(topic, partition, partitions, target, passed_on(scope), body)
+        reply = await self._send(scope, given, partition, partitions, body)
+        if reply.status == CONFLICT:
+            self._proxy.unlearn(topic)
+            if isinstance(body, bytes):
+                partitions = await self._proxy.partitions(topic)
+                partition = self._choose(given, partitions, key)
+                reply = await self._send(scope, given, partition, partitions, body)
+        if reply.status == CONFLICT:
+            raise Unavailable(f"the brokers do not agree on the partitions of {topic} now")
         await reply.send(send)
 
     def _choose(self, given: dict[str, str], partitions: int, idempotency_key: str) -> int:
@@ -45,15 +52,13 @@ class Produce:
         return self._turn
 
     async def _send(
-        self,
-        topic: str,
-        partition: int,
-        partitions: int,
-        target: str,
-        headers: dict[str, str],
-        body: Body,
+        self, scope: Scope, given: dict[str, str], partition: int, partitions: int, body: Body
     ) -> Reply:
         """Try the owner, then its stand-ins; only what surely was not done is tried again."""
+        target = "/produce?" + urlencode(
+            given | {"partition": str(partition), "partitions": str(partitions)}
+        )
+        headers, topic = passed_on(scope), given["topic"]
         order = self._proxy.members.in_order(topic, partition, partitions)
         ready = [member for member in order if member.ready]
         reason = "no broker is ready"

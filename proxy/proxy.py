@@ -79,6 +79,10 @@ class Proxy:
             self._partitions[topic] = known
         return known
 
+    def unlearn(self, topic: str) -> None:
+        """Ask for the partition count of a topic anew: it may have grown, or be gone."""
+        self._partitions.pop(topic, None)
+
     async def _largest_count(self, topic: str) -> int:
         """The partition count that the brokers know, 0 if none does.
 

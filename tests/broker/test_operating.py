@@ -52,14 +52,16 @@ async def test_a_paused_topic_pauses_groups_that_come_and_stays_so_over_a_restar
     async with running_broker(tmp_path, topics=("t:1",)) as broker:
         assert (await post(broker.client, "pause", topic="t")).json["paused"] is True
         await broker.client.produce("t", b"0")
-    async with running_broker(tmp_path, heartbeat_seconds=0.05) as broker:
-        async with broker.client.consume("t", group="new") as events:
-            assert (await events.chunk()).startswith(b":")
-            assert (await broker.client.books("t", group="new"))["paused"] is True
-            await post(broker.client, "resume", topic="t", group="new")
-            assert (await broker.client.books("t", group="new"))["paused"] is True
-            await post(broker.client, "resume", topic="t")
-            assert (await events.message())["payload"] == "0"
+    async with (
+        running_broker(tmp_path, heartbeat_seconds=0.05) as broker,
+        broker.client.consume("t", group="new") as events,
+    ):
+        assert (await events.chunk()).startswith(b":")
+        assert (await broker.client.books("t", group="new"))["paused"] is True
+        await post(broker.client, "resume", topic="t", group="new")
+        assert (await broker.client.books("t", group="new"))["paused"] is True
+        await post(broker.client, "resume", topic="t")
+        assert (await events.message())["payload"] == "0"
 
 
 async def test_resuming_a_topic_ends_the_pauses_of_its_groups_too(client: BrokerClient) -> None:
