@@ -26,8 +26,8 @@ class Idleness:
         for topic in topics:
             used = {stream.group for stream in topic.streams()}
             for name in topic.groups():
-                idle = 0.0 if name in used or self._moved(topic, name) else elapsed
-                if self._count(topic, name, idle) >= self._expiry > 0:
+                in_use = self._moved(topic, name) or name in used
+                if self._count(topic, name, 0.0 if in_use else elapsed) >= self._expiry > 0:
                     await self._expire(topic, name)
 
     def _moved(self, topic: Topic, name: str) -> bool:
@@ -44,19 +44,17 @@ class Idleness:
         self._finished[key] = finished
         return finished
 
-    def _count(self, topic: Topic, name: str, idle: float) -> float:
-        """Have the group's places be idle for so much longer, or anew; return for how long now."""
-        longest = 0.0
-        for part in topic.partitions:
-            group = part.groups.get(name)
-            if group is None:
-                continue
-            before = group.idle_seconds
-            group.idle_seconds = before + idle if idle else 0.0
-            kept = before // KEEP_EVERY_SECONDS != group.idle_seconds // KEEP_EVERY_SECONDS
-            group.dirty = group.dirty or kept
-            longest = max(longest, group.idle_seconds)
-        return longest
+    def _count(self, topic: Topic, name: str, elapsed: float) -> float:
+        """Note for how long a group is idle now, 0 elapsed for one in use; return it.
+
+        A place that was used since the last look begins anew, and the group with it.
+        """
+        places = [place for part in topic.partitions if (place := part.groups.get(name))]
+        idle = min(place.idle_seconds for place in places) + elapsed if elapsed else 0.0
+        for place in places:
+            kept = place.idle_seconds // KEEP_EVERY_SECONDS != idle // KEEP_EVERY_SECONDS
+            place.idle_seconds, place.dirty = idle, place.dirty or kept
+        return idle
 
     async def _expire(self, topic: Topic, name: str) -> None:
         await topic.forget(name)

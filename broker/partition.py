@@ -235,6 +235,9 @@ class Partition:
     def watch(self, waker: Waker) -> None:
         """Wake ``waker`` whenever something may have become ready."""
         self.wakers.add(waker)
+        place = self.groups.get(waker.group)
+        if place is not None:
+            place.idle_seconds = 0.0
 
     def unwatch(self, waker: Waker) -> None:
         """Wake it no more."""
