@@ -80,9 +80,13 @@ class Broker:
             self._lock = lock_directory(self.options.data_dir)
         except DirectoryTakenError as taken:
             refuse([f"DATA_DIR: another broker has {taken} open"])
-        await run_in(self._disk, self._home.claim, self.options.broker_name)
+        try:
+            await run_in(self._disk, self._home.claim, self.options.broker_name)
+            await self.topics.open()
+        except BaseException:
+            self._unlock()
+            raise
         self._show_draining(self._home.draining)
-        await self.topics.open()
         Chores(self.topics, self.options, self.clock, self._idleness).spawn(self.lifecycle)
         log.info(
             "broker ready",
@@ -96,8 +100,7 @@ class Broker:
         await self.lifecycle.cancel_tasks()
         await self.topics.close()
         self._disk.shutdown()
-        if self._lock is not None:
-            unlock(self._lock)
+        self._unlock()
         log.info("broker stopped", broker=self.options.broker_name)
 
     def stats(self) -> Mapping[str, Any]:
@@ -123,6 +126,11 @@ class Broker:
         if draining != self.draining:
             log.info("draining begins" if draining else "draining ends")
         self._show_draining(draining)
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            unlock(self._lock)
+            self._lock = None
 
     def _show_draining(self, draining: bool) -> None:
         self.draining = self.lifecycle.facts["draining"] = draining

@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, model_validator
 from common.journal.frame import MAX_LENGTH
 from common.options import Bytes, Names, Seconds, ServiceOptions, option
 
-_INDEX = re.compile(r"(?:[A-Za-z0-9.-]*-)?(\d{1,6})", re.ASCII)
+MANY = 1 << 31
+_INDEX = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*-)?(\d{1,6})", re.ASCII)
 
 
 def parse_index(value: Any) -> Any:
@@ -51,7 +52,11 @@ class BrokerOptions(ServiceOptions):
         pattern="^(memory|disk|fsync)$",
     )
     queue_size: int = option(
-        "QUEUE_SIZE", 100_000, "Messages a partition keeps in memory; more are spilled.", ge=1
+        "QUEUE_SIZE",
+        100_000,
+        "Messages a partition keeps in memory; more are spilled.",
+        ge=1,
+        le=MANY,
     )
     queue_bytes: Bytes = option(
         "QUEUE_BYTES", 16 << 20, "Bytes a partition keeps in memory; more are spilled.", ge=1
@@ -71,7 +76,7 @@ class BrokerOptions(ServiceOptions):
         "MAX_LEASE", 43200.0, "Longest a message stays with one consumer, extended.", gt=0
     )
     max_deliveries: int = option(
-        "MAX_DELIVERIES", 10, "Deliveries after which a message is a dead letter.", ge=1
+        "MAX_DELIVERIES", 10, "Deliveries after which a message is a dead letter.", ge=1, le=MANY
     )
     retry_first_seconds: Seconds = option(
         "RETRY_DELAY", 1.0, "Wait after the first nack for retry; it doubles.", ge=0, le=3600
@@ -83,7 +88,7 @@ class BrokerOptions(ServiceOptions):
         "IDEMPOTENCY_WINDOW", 600.0, "How long an idempotency key is remembered.", ge=0
     )
     idempotency_keys: int = option(
-        "IDEMPOTENCY_KEYS", 100_000, "Most idempotency keys a partition remembers.", ge=0
+        "IDEMPOTENCY_KEYS", 100_000, "Most idempotency keys a partition remembers.", ge=0, le=MANY
     )
     retention_seconds: Seconds = option(
         "RETENTION", 3600.0, "How long messages stay that every group has settled.", ge=0
@@ -125,9 +130,11 @@ class BrokerOptions(ServiceOptions):
     max_body_bytes: Bytes = option(
         "MAX_BODY_BYTES", 16 << 20, "Largest body taken.", ge=1, le=MAX_LENGTH // 2
     )
-    max_batch: int = option("MAX_BATCH", 10_000, "Most messages in a request or event.", ge=1)
+    max_batch: int = option(
+        "MAX_BATCH", 10_000, "Most messages in a request or event.", ge=1, le=MANY
+    )
     max_in_flight: int = option(
-        "MAX_IN_FLIGHT", 100_000, "Most messages a consumer may hold unacked.", ge=1
+        "MAX_IN_FLIGHT", 100_000, "Most messages a consumer may hold unacked.", ge=1, le=MANY
     )
     event_bytes: Bytes = option("EVENT_BYTES", 1 << 20, "About the largest batched event.", ge=1)
     disk_threads: int = option("DISK_THREADS", 4, "Threads for file work.", ge=1, le=64)

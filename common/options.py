@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -21,6 +28,8 @@ from pydantic_settings import (
 )
 
 EXIT_BAD_OPTIONS = 2
+MOST_SECONDS = 100 * 365 * 86400.0
+MOST_BYTES = 1 << 62
 
 _PLAIN_WORDS = {
     "Value error, ": "",
@@ -30,8 +39,9 @@ _PLAIN_WORDS = {
 }
 
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*$")
+_TOKEN = re.compile(r"[!-~]*")
 _SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
-_SIZE = re.compile(r"^\s*(\d+)\s*(KiB|MiB|GiB)?\s*$")
+_SIZE = re.compile(r"^\s*(\d{1,19})\s*(KiB|MiB|GiB)?\s*$")
 _BYTES_PER_UNIT = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, None: 1}
 
 
@@ -42,7 +52,10 @@ def parse_duration(value: Any) -> Any:
     found = _DURATION.match(value)
     if not found:
         raise ValueError('must be a duration such as "30s", "500ms" or 30')
-    return float(found[1]) * _SECONDS_PER_UNIT[found[2]]
+    seconds = float(found[1]) * _SECONDS_PER_UNIT[found[2]]
+    if seconds > MOST_SECONDS:
+        raise ValueError("must be a duration of 100 years or less")
+    return seconds
 
 
 def parse_size(value: Any) -> Any:
@@ -52,7 +65,10 @@ def parse_size(value: Any) -> Any:
     found = _SIZE.match(value)
     if not found:
         raise ValueError('must be a size such as "64MiB" or 67108864')
-    return int(found[1]) * _BYTES_PER_UNIT[found[2]]
+    size = int(found[1]) * _BYTES_PER_UNIT[found[2]]
+    if size > MOST_BYTES:
+        raise ValueError("must be a size of 4 EiB or less")
+    return size
 
 
 def parse_list(value: Any) -> Any:
@@ -62,6 +78,14 @@ def parse_list(value: Any) -> Any:
     return value
 
 
+def check_token(value: SecretStr) -> SecretStr:
+    """Refuse a token that cannot be sent in a header as it is."""
+    if not _TOKEN.fullmatch(value.get_secret_value()):
+        raise ValueError("must be printable ASCII without spaces")
+    return value
+
+
+Token = Annotated[SecretStr, AfterValidator(check_token)]
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
 Bytes = Annotated[int, BeforeValidator(parse_size)]
 Names = Annotated[tuple[str, ...], BeforeValidator(parse_list)]
@@ -147,7 +171,7 @@ class ServiceOptions(Options):
         "Least severe log line written.",
         pattern="^(debug|info|warning|error)$",
     )
-    service_token: SecretStr = option(
+    service_token: Token = option(
         "SERVICE_TOKEN", ..., "Shared secret of all services, 16 characters or more.", min_length=16
     )
     shutdown_grace_seconds: Seconds = option(
