@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
 from broker.ages import Ages
-from broker.dedup import Dedup
+from broker.keys_file import KeysFile
 from broker.settings import Policy
 from broker.surroundings import Surroundings
 from common import logs
@@ -22,18 +22,14 @@ from common.errors import (
     TelemetryError,
     Unavailable,
 )
-from common.journal import position
 from common.journal.frame import Record
-from common.journal.journal import Journal
+from common.journal.journal import SCAN_BYTES, Journal
 from common.threads import run_in
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 log = logs.get("broker.commit")
-
-KEYS_FILE = "keys"
-SCAN_BYTES = 4 << 20
 
 
 class Draft(NamedTuple):
@@ -68,17 +64,16 @@ class Committer:
     """Numbers records, writes them, and says when they are stored."""
 
     def __init__(self, name: str, directory: Path, shared: Surroundings) -> None:
-        options = shared.options
         self._name = name
         self._shared = shared
-        self._keys_path = directory / KEYS_FILE
-        self._dedup = Dedup(int(options.idempotency_seconds * 1000), options.idempotency_keys)
-        through = self._restore_keys()
+        self._directory = directory
+        self._keys = KeysFile(name, directory, shared)
+        self._dedup = self._keys.dedup
         recent: list[Record] = []
         self.journal = Journal(
-            directory, name, options.segment_bytes, shared.files, seen=recent.append
+            directory, name, shared.options.segment_bytes, shared.files, seen=recent.append
         )
-        self._relearn_keys(through, recent)
+        self._keys.relearn(self.journal, recent)
         self._next_offset = self.journal.next_offset
         self._newest_ms = self._newest_of(recent)
         self._ages = Ages(shared.clock, self._newest_ms)
@@ -117,11 +112,11 @@ class Committer:
     async def retire(self, floor: int, policy: Policy) -> int:
         """Unlink files below ``floor`` that are old or too many; return how many."""
         most = settled_bytes(policy, self._shared.options.segment_bytes)
-        return await self._in_turn(self.journal.retire, floor, self._is_old(policy), most)
+        return await self._in_turn(self._retire, floor, self._is_old(policy), most)
 
     async def trim(self, before: int) -> int:
         """Unlink files that end at or below an offset; return how many."""
-        return await self._in_turn(self.journal.trim, before)
+        return await self._in_turn(self._trim, before)
 
     async def first_since(self, created_ms: int) -> int:
         """The offset of the first message made at or after a time."""
@@ -137,6 +132,14 @@ class Committer:
                 await run_in(self._shared.disk, self.journal.close)
             except PartitionReadOnly as error:
                 log.error("log not synced at its end", partition=self._name, reason=error.message)
+
+    def _retire(self, floor: int, is_old: Callable[[int, int], bool], most: int) -> int:
+        outdated = self.journal.outdated(floor, is_old, most)
+        return self._trim(outdated[-1][0]) if outdated else 0
+
+    def _trim(self, before: int) -> int:
+        self._keys.save_surely(self.journal)
+        return self.journal.trim(before)
 
     def _is_old(self, policy: Policy) -> Callable[[int, int], bool]:
         self._ages.forget(self.journal.first_offset)
@@ -211,7 +214,7 @@ class Committer:
         self.committed_records += len(records)
         if self.journal.last_base != base:
             self._ages.begin(self.journal.last_base)
-            self._save_keys(self.journal.last_base)
+            self._keys.save(self.journal.last_base)
         for record in records:
             self._dedup.learn(record)
 
@@ -219,7 +222,7 @@ class Committer:
         """Refuse before the disk does: acks, dead letters and a stop need room to write too."""
         reserve = self._shared.options.disk_reserve_bytes
         if reserve and records:
-            free = self._shared.files.free(self._keys_path.parent)
+            free = self._shared.files.free(self._directory)
             if free - sum(record.size for record in records) < reserve:
                 raise DiskFull(f"the disk has {free} bytes left, of which {reserve} are reserved")
 
@@ -244,31 +247,6 @@ class Committer:
         for waiting in self._pending:
             waiting.record.offset = self._next_offset
             self._next_offset += waiting.record.count
-
-    def _save_keys(self, through: int) -> None:
-        """Keep the keys up to an offset; without that they are read from the log at a start."""
-        state = {"through": through, "keys": self._dedup.state()}
-        try:
-            position.save(self._shared.files, self._keys_path, state)
-        except OSError as error:
-            log.warning("keys not written down", partition=self._name, reason=str(error))
-
-    def _restore_keys(self) -> int:
-        """Take up the keys kept when the last file was full; return up to where they go."""
-        state = position.load(self._shared.files, self._keys_path) or {"through": 0, "keys": []}
-        self._dedup.restore(state["keys"])
-        return int(state["through"])
-
-    def _relearn_keys(self, through: int, recent: Sequence[Record]) -> None:
-        """Learn, in order, from the files after the kept keys, then from the last one's records."""
-        self._dedup.drop_from(self.journal.next_offset)
-        while through < self.journal.last_base:
-            records = self.journal.read(through, SCAN_BYTES)
-            for record in records:
-                self._dedup.learn(record)
-            through = records[-1].end if records else self.journal.last_base
-        for record in recent:
-            self._dedup.learn(record)
 
 
 def settled_bytes(policy: Policy, segment_bytes: int) -> int:

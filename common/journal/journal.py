@@ -137,11 +137,6 @@ class Journal:
             size -= part.size
         return found
 
-    def retire(self, before: int, is_old: Callable[[int, int], bool], max_bytes: int) -> int:
-        """Trim what is outdated; return how many segments."""
-        found = self.outdated(before, is_old, max_bytes)
-        return self.trim(found[-1][0]) if found else 0
-
     def first_since(self, created_ms: int) -> int:
         """The offset of the first record made at ``created_ms`` or later; the end if none was.
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 READY, LEASED, DELAYED, DOOMED = "ready", "leased", "delayed", "doomed"
-ACKED, DEAD, FOREIGN = "acked", "dead", "foreign"
-DONE = (ACKED, DEAD)
+ACKED, DEAD, DROPPED, FOREIGN = "acked", "dead", "dropped", "foreign"
+DONE = (ACKED, DEAD, DROPPED)
 
 
 class Letter(NamedTuple):
@@ -44,7 +44,10 @@ class Delivery:
 
 @dataclass
 class GroupModel:
-    """One group: its messages from ``start`` on, its deliveries by name, its dead letters."""
+    """One group: its messages from ``start`` on, its deliveries by name, its dead letters.
+
+    ``was_cut``: a crash took messages that it was done with, so what became of each is not known.
+    """
 
     max_deliveries: int
     start: int = 0
@@ -52,6 +55,7 @@ class GroupModel:
     out: dict[str, Delivery] = field(default_factory=dict)
     letters: list[Letter] = field(default_factory=list)
     taken_out: list[Letter] = field(default_factory=list)
+    was_cut: bool = False
 
     def add(self, offset: int, foreign: bool) -> None:
         """A message was stored."""
@@ -145,6 +149,15 @@ class GroupModel:
         """Begin again; what is for others stays so."""
         self.start = start
         self.restart({n for n in self.messages if n < start})
+
+    def let_go(self, stop: int) -> None:
+        """Everything below an offset that is not done is dropped; what is out of it is stale."""
+        for delivery in self.out.values():
+            delivery.offsets -= set(range(stop))
+        for offset, message in self.messages.items():
+            below = self.start <= offset < stop
+            if below and message.state != FOREIGN and message.state not in DONE:
+                self._become(message, DROPPED)
 
     def restart(self, done: set[int]) -> None:
         """Begin again but for what is done."""

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from broker.commit import KEYS_FILE, Draft, Stored
+from broker.commit import Draft, Stored
+from broker.keys_file import KEYS_FILE
 from broker.partition import Partition
 from tests.broker.test_partition import DIRECTORY, open_partition
 from tests.support.broker import broker_process, running_broker
@@ -180,3 +181,20 @@ async def test_a_key_whose_message_a_crash_took_is_free(disk: ThreadPoolExecutor
     partition = open_partition(files, disk)
     kept, lost = await store(partition, "kept", "lost")
     assert (kept.duplicate, lost.duplicate) == (True, False)
+
+
+async def test_keys_outlive_the_files_that_they_came_with(disk: ThreadPoolExecutor) -> None:
+    files, clock = MemoryFiles(), ManualClock()
+    given: Any = {"segment_bytes": 4096, "retention_seconds": 1.0}
+    partition = open_partition(files, disk, clock, **given)
+    group = await partition.open_group("g", "earliest")
+    keys = [f"k{number}" for number in range(10)]
+    await store(partition, *keys)
+    files.remove(DIRECTORY / KEYS_FILE)  # as a crash after one that lost its rename
+    partition.let_go(group, partition.end, "purged")
+    clock.advance(2)
+    assert await partition.retire() > 1
+    files.crash()
+    partition = open_partition(files, disk, clock, **given)
+    assert partition.first_offset > 0
+    assert all(stored.duplicate for stored in await store(partition, *keys))

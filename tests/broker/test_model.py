@@ -1,13 +1,15 @@
 """A whole topic on a disk that forgets, against a queue of a few dictionaries.
 
-``EXAMPLES`` runs of up to ``STEPS`` random events each; hypothesis prints how to repeat one that
-fails.
+``EXAMPLES`` runs of up to ``STEPS`` random events each, ``LEAST_STEPS`` in all at the least. A
+failure prints its events and a ``@reproduce_failure`` line; put above ``QueueMachine``
+it runs them again.
 """
 
 import asyncio
 import errno
 import itertools
 import random
+from bisect import bisect_left
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,17 +18,26 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 from broker.burial import AGAIN_SECONDS, bury, redrive
 from broker.commit import Draft, Stored
 from broker.group import Group
+from broker.group_verbs import PURGED
 from broker.partition import Partition
+from broker.settings import DROP_OLDEST
 from broker.subscription import Handout, Limits, Subscription
 from broker.surroundings import Surroundings
 from broker.topic import Topic
 from broker.topics import Topics
 from broker.verdicts import Nack
+from common.clock import from_rfc3339, to_rfc3339
 from common.journal.frame import LINES, TEXT
 from tests.broker.model import (
     ACKED,
@@ -34,6 +45,7 @@ from tests.broker.model import (
     DELAYED,
     DONE,
     DOOMED,
+    DROPPED,
     FOREIGN,
     LEASED,
     READY,
@@ -43,11 +55,12 @@ from tests.broker.model import (
 )
 from tests.support.broker import broker_options
 from tests.support.chance import Unlucky
-from tests.support.clock import ManualClock
+from tests.support.clock import EPOCH, ManualClock
 from tests.support.files import MemoryFiles
 
-EXAMPLES = 350
+EXAMPLES = 600
 STEPS = 50
+LEAST_STEPS = 20_000
 
 T = TypeVar("T")
 GROUPS = ("a", "b")
@@ -70,6 +83,7 @@ OPTIONS = broker_options(
     retention_seconds=RETENTION_SECONDS,
     retention_bytes=12_000,
 )
+ALL = "all"
 PICK = st.randoms(use_true_random=False)
 GROUP = st.sampled_from(GROUPS)
 PART = st.tuples(st.integers(0, 4), st.integers(0, 4)).map(sorted)
@@ -81,13 +95,18 @@ ITEM = st.tuples(
 )
 
 
+def minute(seconds: int) -> str:
+    """A time in the life of the machine, more or less."""
+    return to_rfc3339(int((EPOCH + seconds * 7) * 1000))
+
+
 class Keyed(NamedTuple):
     """A stored request with an idempotency key."""
 
     key: str
     offset: int
     messages: int
-    stored_at: float
+    stored_at: int
 
 
 class AtOnce(ManualClock):
@@ -101,8 +120,12 @@ class AtOnce(ManualClock):
 class QueueMachine(RuleBasedStateMachine):
     """``log`` is every payload by offset; below ``safe`` nothing may be lost.
 
-    ``foreign`` names the one group that a redriven message is for.
+    ``made`` is when each was created, in milliseconds; ``foreign`` names the one group that a
+    redriven message is for; ``paused`` the groups that get nothing, or ``ALL`` of them. ``steps``
+    counts the events of all runs.
     """
+
+    steps = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,7 +138,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.log: dict[int, bytes] = {}
         self.foreign: dict[int, str] = {}
         self.safe = 0
+        self.made: list[int] = []
         self.keyed: list[Keyed] = []
+        self.paused: set[str] = set()
         self.model: dict[str, GroupModel] = {}
         self.streams: list[Subscription] = []
         self.topics: Topics
@@ -198,7 +223,11 @@ class QueueMachine(RuleBasedStateMachine):
         self.connect("a", "earliest", limit)
 
     @precondition(lambda self: len(self.streams) < 4)
-    @rule(group=GROUP, start=st.sampled_from(["earliest", "latest"]), limit=st.integers(1, 6))
+    @rule(
+        group=GROUP,
+        start=st.sampled_from(["earliest", "latest"]) | st.integers(0, 40).map(minute),
+        limit=st.integers(1, 6),
+    )
     def connect(self, group: str, start: str, limit: int) -> None:
         place = self.run(self.partition.open_group(group, start))
         if group not in self.model:
@@ -298,6 +327,7 @@ class QueueMachine(RuleBasedStateMachine):
         for letter in model.letters:
             offset = len(self.log)
             self.log[offset], self.foreign[offset] = letter.payload, name
+            self.note_time(1)
             for other, place in self.model.items():
                 place.add(offset, foreign=other != name)
             self.safe = len(self.log)
@@ -311,14 +341,43 @@ class QueueMachine(RuleBasedStateMachine):
         self.take_out(self.model[name])
 
     @precondition(lambda self: self.model)
-    @rule(pick=PICK, to=st.one_of(st.sampled_from(["earliest", "latest"]), st.integers(0, 40)))
+    @rule(
+        pick=PICK,
+        to=st.sampled_from(["earliest", "latest"])
+        | st.integers(0, 40)
+        | st.integers(0, 40).map(minute),
+    )
     def seek(self, pick: random.Random, to: str | int) -> None:
         name = pick.choice(sorted(self.model))
         offset = self.run(self.partition.seek(name, str(to)))
         assert offset == self.end_of(to)
         self.model[name].seek(offset)
 
-    @rule(what=st.sampled_from(["checkpoint", "retire", "restart"]))
+    @precondition(lambda self: self.model)
+    @rule(pick=PICK)
+    def purge_group(self, pick: random.Random) -> None:
+        name = pick.choice(sorted(self.model))
+        lag = self.place(name).counts(self.partition.end)["lag"]
+        assert self.partition.let_go(self.place(name), self.partition.end, PURGED) == lag
+        self.model[name].let_go(len(self.log))
+        if pick.random() < 0.5:
+            self.run(self.partition.groups.save(surely=True))
+
+    @rule(what=st.sampled_from([ALL, *GROUPS]), on=st.booleans())
+    def pause(self, what: str, on: bool) -> None:
+        group = None if what == ALL else what
+        if on:
+            self.run(self.topic.pause(group))
+            self.paused.add(what)
+        else:
+            self.run(self.topic.resume(group))
+            self.paused = self.paused - {what} if group else set()
+
+    @rule(seconds=st.sampled_from([1.0, 20.0, 3600.0]))
+    def set_back(self, seconds: float) -> None:
+        self.clock.jump_wall(-seconds)
+
+    @rule(what=st.sampled_from(["checkpoint", "retire", "restart", "drop_oldest"]))
     def operate(self, what: str) -> None:
         getattr(self, what)()
 
@@ -334,6 +393,16 @@ class QueueMachine(RuleBasedStateMachine):
             for offset in range(model.start, self.partition.first_offset):
                 assert model.messages[offset].state in (*DONE, FOREIGN)
         assert self.model or not segments
+
+    def drop_oldest(self) -> None:
+        first, keeping = self.partition.first_offset, self.partition.policy
+        self.partition.policy = keeping._replace(overflow=DROP_OLDEST, retention_bytes=6000)
+        segments = self.run(self.partition.retire())
+        self.partition.policy = keeping
+        assert bool(segments) == (self.partition.first_offset > first)
+        assert segments or self.partition.disk_bytes <= 6000 or self.partition.first_offset == first
+        for model in self.model.values():
+            model.let_go(self.partition.first_offset)
 
     def restart(self) -> None:
         while self.streams:
@@ -357,12 +426,13 @@ class QueueMachine(RuleBasedStateMachine):
         end = self.partition.end
         assert self.safe <= end <= len(self.log)
         self.log = {offset: self.log[offset] for offset in range(end)}
+        del self.made[end:]
         self.foreign = {offset: name for offset, name in self.foreign.items() if offset < end}
         self.safe = end
         self.keyed = [keyed for keyed in self.keyed if keyed.offset < end]
         for name, model in self.model.items():
             for offset in [offset for offset in model.messages if offset >= end]:
-                del model.messages[offset]
+                model.was_cut |= model.messages.pop(offset).state in DONE
             model.start = min(model.start, end)
             self.begin_again(name, model)
 
@@ -377,37 +447,52 @@ class QueueMachine(RuleBasedStateMachine):
     def enter(self, draft: Draft, place: Stored) -> None:
         for offset, payload in enumerate(draft.body.split(b"\n"), place.offset):
             self.log[offset] = payload
+            self.note_time(1)
             for model in self.model.values():
                 model.add(offset, foreign=False)
         if draft.idempotency_key:
-            self.keyed.append(
-                Keyed(draft.idempotency_key, place.offset, place.messages, self.clock.wall())
-            )
+            made = self.made[place.offset]
+            self.keyed.append(Keyed(draft.idempotency_key, place.offset, place.messages, made))
+
+    def note_time(self, messages: int) -> None:
+        """They were created now, or with the one before if the clock was set back."""
+        self.made += [max([self.wall_ms, *self.made[-1:]])] * messages
 
     def remembered(self) -> set[str]:
         """The keys that must be known: the newest few, within the window."""
         newest = list(dict.fromkeys(keyed.key for keyed in reversed(self.keyed)))[:MOST_KEYS]
-        fresh = {k.key for k in self.keyed if self.is_fresh(k)}
-        return fresh & set(newest)
+        latest = max([self.wall_ms, *self.made[-1:]])  # a clock set back brings no key back
+        return {k.key for k in self.keyed if self.is_fresh(k, latest)} & set(newest)
 
-    def is_fresh(self, keyed: Keyed) -> bool:
-        return keyed.stored_at >= self.clock.wall() - WINDOW_SECONDS
+    @property
+    def wall_ms(self) -> int:
+        return int(self.clock.wall() * 1000)
+
+    def is_fresh(self, keyed: Keyed, now_ms: int) -> bool:
+        return keyed.stored_at >= now_ms - WINDOW_SECONDS * 1000
 
     def check_duplicate(self, key: str, place: Stored) -> None:
         """A duplicate is of the latest request with that key, which is young enough."""
         first = [keyed for keyed in self.keyed if keyed.key == key][-1]
-        assert self.is_fresh(first)
+        assert self.is_fresh(first, self.wall_ms)
         assert (place.offset, place.messages) == (first.offset, first.messages)
 
     def end_of(self, start: str | int) -> int:
         if start == "latest":
             return len(self.log)
-        wanted = 0 if start == "earliest" else int(start)
+        moment = from_rfc3339(str(start))
+        if moment is not None:
+            wanted = bisect_left(self.made, moment)
+        else:
+            wanted = 0 if start == "earliest" else int(start)
         return min(max(wanted, self.partition.first_offset), len(self.log))
 
     def receive(self, stream: Subscription) -> bool:
         """One handout, if there is one; and there is one whenever there should be."""
         model = self.model[stream.group]
+        if self.paused & {ALL, stream.group}:
+            assert self.run(stream.next()) is None
+            return False
         handout = None
         for _ in range(len(self.log) + 1):  # it passes over what is for others
             handout = self.run(stream.next())
@@ -481,7 +566,8 @@ class QueueMachine(RuleBasedStateMachine):
         ]
 
     def drain(self) -> None:
-        """In the end everything was delivered, or lies in the dead-letter queue."""
+        """In the end everything was delivered, lies in the dead-letter queue, or was dropped."""
+        self.pause(ALL, on=False)
         for stream in self.streams:
             stream.close()
         for name, model in self.model.items():
@@ -509,9 +595,21 @@ class QueueMachine(RuleBasedStateMachine):
             assert counts["dead"] == states.count(DEAD)
             assert waiting <= counts["ready"] <= waiting + foreign
             assert counts["lost"] == 0
-            parts = ("ready", "in_flight", "acked", "dead")
+            parts = ("ready", "in_flight", "acked", "dead", "dropped")
             assert sum(counts[part] for part in parts) == self.partition.end - model.start
-            assert counts["acked"] >= states.count(ACKED)
+            if not model.was_cut:
+                assert counts["acked"] >= states.count(ACKED)
+                dropped = states.count(DROPPED)
+                assert dropped <= counts["dropped"] <= dropped + foreign
+
+    @invariant()
+    def pauses_hold(self) -> None:
+        for group in self.partition.groups:
+            assert group.paused == bool(self.paused & {ALL, group.name})
+
+    @invariant()
+    def a_step_was_made(self) -> None:
+        QueueMachine.steps += 1
 
     @invariant()
     def dead_letters_are_exactly_those_that_died(self) -> None:
@@ -536,10 +634,18 @@ def done_by(group: Group) -> set[int]:
     return acked | set(range(group.floor))
 
 
-TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=STEPS,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+class TestQueue(QueueMachine.TestCase):  # type: ignore[misc, valid-type]  # made by hypothesis
+    """The machine, and the count of what it did."""
+
+    settings = settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=STEPS,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+
+    def runTest(self) -> None:  # noqa: N802  unittest calls it so
+        QueueMachine.steps = 0
+        super().runTest()
+        assert QueueMachine.steps >= LEAST_STEPS
