@@ -194,6 +194,7 @@ async def test_keys_outlive_the_files_that_they_came_with(disk: ThreadPoolExecut
     partition.let_go(group, partition.end, "purged")
     clock.advance(2)
     assert await partition.retire() > 1
+    await partition.groups.save(surely=True)  # now the removals are on the disk too
     files.crash()
     partition = open_partition(files, disk, clock, **given)
     assert partition.first_offset > 0
