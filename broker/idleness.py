@@ -50,7 +50,8 @@ class Idleness:
         A place that was used since the last look begins anew, and the group with it.
         """
         places = [place for part in topic.partitions if (place := part.groups.get(name))]
-        idle = min(place.idle_seconds for place in places) + elapsed if elapsed else 0.0
+        latest = min((place.idle_seconds for place in places), default=0.0)
+        idle = latest + elapsed if elapsed and places else 0.0
         for place in places:
             kept = place.idle_seconds // KEEP_EVERY_SECONDS != idle // KEEP_EVERY_SECONDS
             place.idle_seconds, place.dirty = idle, place.dirty or kept

@@ -8,6 +8,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from broker.options import BrokerOptions
+from common.journal import position
+from common.journal.files import DiskFiles
 from common.options import env_name
 from tests.broker.test_process import refused
 from tests.support.broker import broker_options, free_port, running_broker
@@ -100,6 +102,21 @@ async def test_topics_that_cannot_be_end_the_start_with_the_way_out(
     assert errors.startswith("error: TOPICS: ")
     assert words in errors
     assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
+
+
+async def test_settings_of_a_later_version_end_the_start_and_stay_as_they_are(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data"
+    async with running_broker(data, topics=("t:1",)):
+        pass
+    state = {"partitions": 1, "settings": {"replicas": 3}}
+    position.save(DiskFiles(), data / "topics/t/topic", state)
+    code, errors = await refused(data, free_port())
+    assert (code, "Traceback" in errors) == (2, False)
+    assert "replicas" in errors
+    assert "nothing was changed" in errors
+    assert position.load(DiskFiles(), data / "topics/t/topic") == state
 
 
 NONSENSE = ("-1", "abc", "1e400", "nan", "0x10", "1,5", "9" * 400, " ", "a\r\nb" * 10)
