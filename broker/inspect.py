@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from broker.broker import Broker
