@@ -111,7 +111,7 @@ class Committer:
 
     async def retire(self, floor: int, policy: Policy) -> int:
         """Unlink files below ``floor`` that are old or too many; return how many."""
-        most = settled_bytes(policy, self._shared.options.segment_bytes)
+        most = settled_bytes(policy, self.journal.segment_bytes)
         return await self._in_turn(self._retire, floor, self._is_old(policy), most)
 
     async def trim(self, before: int) -> int:

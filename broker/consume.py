@@ -83,8 +83,9 @@ class Consume:
         places = [(part, await part.open_group(group, start)) for part in partitions]
         if any(part.groups.get(group) is not place for part, place in places):
             raise GroupInUse(f"group {group} is being forgotten; try again")
-        if not self._broker.topics.has(topic):
-            raise Unavailable(f"topic {topic_name} is being deleted; try again")
+        grew = "partition" not in given and len(places) != len(topic.partitions)
+        if grew or not self._broker.topics.has(topic):
+            raise Unavailable(f"topic {topic_name} has just been changed; try again")
         return places
 
 

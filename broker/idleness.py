@@ -23,26 +23,23 @@ class Idleness:
 
     async def look(self, topics: list[Topic], elapsed: float) -> None:
         """``elapsed`` seconds passed since the last look."""
+        before, self._finished = self._finished, {}
         for topic in topics:
             used = {stream.group for stream in topic.streams()}
             for name in topic.groups():
-                in_use = self._moved(topic, name) or name in used
+                in_use = self._moved(topic, name, before) or name in used
                 if self._count(topic, name, 0.0 if in_use else elapsed) >= self._expiry > 0:
                     await self._expire(topic, name)
 
-    def _moved(self, topic: Topic, name: str) -> bool:
+    def _moved(self, topic: Topic, name: str, before: dict[tuple[str, str], int]) -> bool:
         """Whether a group settled anything since the last look; at the first look it did not."""
         finished = sum(
             group.finished + group.start
             for part in topic.partitions
             if (group := part.groups.get(name)) is not None
         )
-        key = (topic.name, name)
-        return self._finished.get(key, finished) != self._remember(key, finished)
-
-    def _remember(self, key: tuple[str, str], finished: int) -> int:
-        self._finished[key] = finished
-        return finished
+        self._finished[topic.name, name] = finished
+        return before.get((topic.name, name), finished) != finished
 
     def _count(self, topic: Topic, name: str, elapsed: float) -> float:
         """Note for how long a group is idle now, 0 elapsed for one in use; return it.
@@ -59,7 +56,6 @@ class Idleness:
 
     async def _expire(self, topic: Topic, name: str) -> None:
         await topic.forget(name)
-        self._finished.pop((topic.name, name), None)
         self.expired[topic.name] = self.expired.get(topic.name, 0) + 1
         log.warning(
             "group expired: nobody used it, it holds no data any more",

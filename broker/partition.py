@@ -13,7 +13,7 @@ from broker.surroundings import Surroundings
 from broker.verdicts import Nack
 from broker.window import Window
 from common import logs
-from common.errors import PartitionFull
+from common.errors import PartitionFull, TooLarge
 from common.journal.frame import Record
 from common.threads import run_in
 from common.wire import start_time
@@ -21,6 +21,8 @@ from common.wire import start_time
 log = logs.get("broker.partition")
 
 AGE, SIZE = "age", "size"
+FILES_BELOW_BOUND = 4
+LEAST_FILE_BYTES = 4096
 
 
 class Waker(Protocol):
@@ -53,15 +55,20 @@ class Partition:
         self.name = f"{topic}/{number}"
         self.window = Window(shared.options.queue_size, shared.options.queue_bytes)
         self.groups = Places(self.name, directory, shared)
-        self.policy = policy or policy_of(TopicSettings(), shared.options)
         self.dropped_unseen: dict[str, int] = {}
         self._shared = shared
         self._retired_at = (-1, -1)
         self._committer = Committer(self.name, directory, shared)
         self._committer.committed = self._committed
         self._journal = self._committer.journal
+        self.follow(policy or policy_of(TopicSettings(), shared.options))
         self.wakers: set[Waker] = set()
         self.groups.load(self.first_offset, self.end)
+
+    def follow(self, policy: Policy) -> None:
+        """Take up what holds for the topic now."""
+        self.policy = policy
+        self._journal.segment_bytes = file_bytes(policy, self._shared.options.segment_bytes)
 
     @property
     def first_offset(self) -> int:
@@ -216,9 +223,12 @@ class Partition:
     async def _find_room(self, size: int) -> None:
         """Unlink what is settled before a produce is refused because the log is at its cap."""
         cap = self.policy.max_partition_bytes
+        if size > cap:
+            raise TooLarge(f"no request over {cap} bytes fits into partition {self.name}")
         if self._too_large(size, cap) and self._retired_at != (self.groups.floor(0), self.end):
             await self.retire()
-        if self._too_large(size, cap):
+        nothing_wanted = not self.depth and not self._committer.pending_bytes
+        if self._too_large(size, cap) and not nothing_wanted:  # or else the next file lets it go
             raise PartitionFull(f"partition {self.name} is at its cap of {cap} bytes")
 
     def _too_large(self, size: int, cap: int) -> bool:
@@ -257,3 +267,9 @@ class Partition:
         for record in records:
             self.window.add(record)
         self.notify()
+
+
+def file_bytes(policy: Policy, most: int) -> int:
+    """The size of a log's files: some of them must fit below what bounds the log, to be let go."""
+    bound = policy.retention_bytes if policy.drops else policy.max_partition_bytes
+    return min(most, max(bound // FILES_BELOW_BOUND, LEAST_FILE_BYTES)) if bound else most

@@ -104,6 +104,8 @@ class Topic:
         """Stop deliveries to a group, or to every group there is and will be."""
         async with self._changing:
             groups = sorted({*self.state.paused_groups, *([group] if group else [])})
+            if len(groups) > self._shared.options.max_groups:
+                raise Overloaded(f"topic {self.name} has {len(groups) - 1} paused groups already")
             await self._set(paused=self.state.paused or not group, paused_groups=tuple(groups))
 
     async def resume(self, group: str | None) -> None:
@@ -132,21 +134,28 @@ class Topic:
         if self._closed:
             raise NotFound(f"topic {self.name} is gone")
         state = msgspec.structs.replace(self.state, **changes)
-        known = len(self.partitions)
-        fresh = await run_in(self._shared.disk, self._write, state, known)
+        fresh = await self._grow(state.partitions)
+        await run_in(self._shared.disk, topic_file.save, self._shared.files, self._directory, state)
         self._take_up(state, fresh)
         log.info("topic changed", topic=self.name, **msgspec.to_builtins(state))
         if fresh:
             for stream in [stream for stream in self.streams() if stream.member.whole]:
                 stream.dismiss(TOPIC_GREW)
 
-    def _write(self, state: TopicState, known: int) -> list[Partition]:
-        """Open the partitions that are new, then write down that they are there."""
+    async def _grow(self, count: int) -> list[Partition]:
+        """Open partitions that are not there yet, and in them a place of every group of the topic.
+
+        A group must not miss what comes before its consumers do. One that reads some partitions
+        alone is not of the whole topic.
+        """
+        known = len(self.partitions)
         try:
-            fresh = self._open_partitions(known, state.partitions)
+            fresh = await run_in(self._shared.disk, self._open_partitions, known, count)
         except OSError as error:
             raise topic_file.refusal(error) from error
-        topic_file.save(self._shared.files, self._directory, state)
+        for group in self.groups():
+            if all(part.groups.get(group) for part in self.partitions):
+                await asyncio.gather(*(part.open_group(group, "earliest") for part in fresh))
         return fresh
 
     def _take_up(self, state: TopicState, fresh: list[Partition]) -> None:
@@ -154,7 +163,7 @@ class Topic:
         self.policy = policy_of(state.settings, self._shared.options)
         self.partitions += fresh
         for part in self.partitions:
-            part.policy = self.policy
+            part.follow(self.policy)
             part.groups.is_paused = self.is_paused
             for group in part.groups:
                 group.paused = self.is_paused(group.name)

@@ -30,7 +30,7 @@ class Journal:
 
     ``torn_bytes`` were cut from the end at recovery; ``corrupt_frames`` counts places where
     reading met bytes that are not what was written. At recovery ``seen`` is called with every
-    record of the last segment.
+    record of the last segment. ``segment_bytes`` may change: it is asked at each append.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Journal:
         self.torn_bytes = 0
         self.corrupt_frames = 0
         self.read_only = ""
-        self._segment_bytes = segment_bytes
+        self.segment_bytes = segment_bytes
         self._files = files
         self._segments: list[Segment] = recovery.open_segments(directory, owner, files)
         self._file: AppendFile | None = None
@@ -200,7 +200,7 @@ class Journal:
         adding = sum(record.size for record in records)
         if self._segments and self._file is not None:
             last = self._segments[-1]
-            if last.size + adding <= self._segment_bytes or last.size <= segment.HEADER_BYTES:
+            if last.size + adding <= self.segment_bytes or last.size <= segment.HEADER_BYTES:
                 return self._file, last
         return self._roll()
 

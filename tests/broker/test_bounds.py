@@ -87,6 +87,15 @@ async def test_a_topic_has_only_so_many_groups(tmp_path: Path) -> None:
             assert events.status == 200
 
 
+async def test_only_so_many_groups_are_paused_by_name(tmp_path: Path) -> None:
+    async with running_broker(tmp_path, topics=("t:1",), max_groups=2) as broker:
+        answers = [
+            await broker.client.request("POST", f"/pause?topic=t&group={group}")
+            for group in ("a", "b", "b", "c")
+        ]
+    assert [answer.status for answer in answers] == [200, 200, 200, 429]
+
+
 @pytest.mark.parametrize(
     "value", ["broker-0:0:1:ff", "", "0", "x" * 60_000, "\xff\xfe", "-1", "9" * 400]
 )

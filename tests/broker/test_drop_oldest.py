@@ -114,6 +114,33 @@ async def test_a_full_partition_refuses_and_consuming_makes_room(tmp_path: Path)
         assert (await client.produce("t", b"x" * 900, partition=0)).status == 200
 
 
+async def test_a_cap_far_below_the_size_of_a_log_file_works_too(tmp_path: Path) -> None:
+    async with running_broker(tmp_path, ManualClock()) as broker:
+        client = broker.client
+        await fill(client, 30)
+        await put(client, max_partition_bytes=20_000)
+        async with client.consume("t"):
+            pass
+        assert (await client.produce("t", b"x", partition=0)).code == "PARTITION_FULL"
+        assert (await client.produce("t", b"x" * 20_001, partition=0)).code == "TOO_LARGE"
+        await put(client, max_partition_bytes=0)
+        await client.produce("t", b"x", partition=0)
+        await put(client, max_partition_bytes=20_000)
+        for _ in range(5):
+            await ack_all(client, (await client.books("t"))["lag"])
+            assert await fill_up(client) > 5
+
+
+async def test_a_small_topic_drops_its_oldest_whatever_the_size_of_a_log_file(
+    tmp_path: Path,
+) -> None:
+    async with running_broker(tmp_path, ManualClock()) as broker:
+        await put(broker.client, overflow="drop_oldest", retention_bytes=20_000)
+        await fill(broker.client, 60)
+        await retention(broker)
+        assert broker.broker.topics.get("t").partition(0).disk_bytes <= 20_000
+
+
 async def fill_up(client: BrokerClient) -> int:
     for count in range(100):
         answer = await client.produce("t", b"x" * 900, partition=0)

@@ -112,6 +112,20 @@ async def test_a_topic_grows_under_its_consumers_and_keeps_what_it_has(tmp_path:
         assert len(broker.broker.topics.get("t").partitions) == 3
 
 
+async def test_a_group_misses_nothing_of_a_partition_that_came_before_its_consumers(
+    client: BrokerClient,
+) -> None:
+    await put(client, partitions=2)
+    for given in ({}, {"partition": 1, "group": "part"}):
+        async with client.consume("t", start="latest", **given):
+            pass
+    await put(client, partitions=3)
+    await client.produce("t", b"x", partition=2)
+    async with client.consume("t", start="latest") as events:
+        assert (await events.message())["payload"] == "x"
+    assert [row["partition"] for row in await client.groups("t", "part")] == [1]
+
+
 async def test_a_stream_of_one_partition_does_not_hear_of_growth(client: BrokerClient) -> None:
     await put(client, partitions=2)
     async with client.consume("t", partition=0) as events:
