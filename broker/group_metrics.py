@@ -63,7 +63,7 @@ def dropped_metric(partitions: list[Partition], rows: list[Row]) -> Metric:
         for reason, count in group.dropped.items():
             counter.add_metric([*labels, reason], count)
     for part in partitions:
-        for reason, count in part.dropped_unseen.items():
+        for reason, count in part.retention.dropped_unseen.items():
             counter.add_metric([part.topic, str(part.number), "", reason], count)
     return counter
 

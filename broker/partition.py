@@ -8,21 +8,17 @@ from broker.commit import Committer, Draft, Stored
 from broker.group import Group
 from broker.member import Farewell, Member
 from broker.places import Places
-from broker.settings import Policy, TopicSettings, policy_of
+from broker.retention import Retention
+from broker.settings import TopicSettings, policy_of
 from broker.surroundings import Surroundings
 from broker.verdicts import Nack
 from broker.window import Window
 from common import logs
-from common.errors import PartitionFull, TooLarge
 from common.journal.frame import Record
 from common.threads import run_in
 from common.wire import start_time
 
 log = logs.get("broker.partition")
-
-AGE, SIZE = "age", "size"
-FILES_BELOW_BOUND = 4
-LEAST_FILE_BYTES = 4096
 
 
 class Waker(Protocol):
@@ -42,33 +38,26 @@ class Waker(Protocol):
 class Partition:
     """Takes records in, gives them out to groups."""
 
-    def __init__(
-        self,
-        topic: str,
-        number: int,
-        directory: Path,
-        shared: Surroundings,
-        policy: Policy | None = None,
-    ) -> None:
+    def __init__(self, topic: str, number: int, directory: Path, shared: Surroundings) -> None:
         self.topic = topic
         self.number = number
         self.name = f"{topic}/{number}"
         self.window = Window(shared.options.queue_size, shared.options.queue_bytes)
         self.groups = Places(self.name, directory, shared)
-        self.dropped_unseen: dict[str, int] = {}
         self._shared = shared
-        self._retired_at = (-1, -1)
         self._committer = Committer(self.name, directory, shared)
         self._committer.committed = self._committed
         self._journal = self._committer.journal
-        self.follow(policy or policy_of(TopicSettings(), shared.options))
+        self.retention = Retention(
+            self.name,
+            self._committer,
+            self.groups,
+            self.let_go,
+            policy_of(TopicSettings(), shared.options),
+            shared.options.segment_bytes,
+        )
         self.wakers: set[Waker] = set()
         self.groups.load(self.first_offset, self.end)
-
-    def follow(self, policy: Policy) -> None:
-        """Take up what holds for the topic now."""
-        self.policy = policy
-        self._journal.segment_bytes = file_bytes(policy, self._shared.options.segment_bytes)
 
     @property
     def first_offset(self) -> int:
@@ -114,8 +103,8 @@ class Partition:
 
     async def produce(self, draft: Draft, durability: str) -> Stored:
         """Store one frame; return when ``durability`` is reached."""
-        if self.policy.max_partition_bytes and not self.policy.drops:
-            await self._find_room(len(draft.body))
+        if self.retention.policy.max_partition_bytes:
+            await self.retention.find_room(len(draft.body))
         return await self._committer.store(draft, durability)
 
     async def read(self, offset: int, max_bytes: int) -> list[Record]:
@@ -189,50 +178,8 @@ class Partition:
             self.notify()
 
     async def retire(self) -> int:
-        """Unlink files that are old or too many; return how many.
-
-        Only what every group has settled, unless the topic drops its oldest.
-        """
-        if self.policy.drops:
-            return await self._drop_oldest()
-        self._retired_at = (self.groups.floor(0), self.end)
-        return await self._committer.retire(self.groups.floor(0), self.policy)
-
-    async def _drop_oldest(self) -> int:
-        """The groups hear of it, and it is written down, before the files go."""
-        outdated = await self._committer.outdated(self.policy)
-        if not outdated:
-            return 0
-        begun = self.first_offset
-        for stop, too_much in outdated:
-            self._drop(begun, stop, SIZE if too_much else AGE)
-            begun = stop
-        await self.groups.save(surely=True)
-        segments = await self._committer.trim(outdated[-1][0])
-        self._drop(begun, begun, SIZE)  # a group that came, or was moved, meanwhile
-        return segments
-
-    def _drop(self, start: int, stop: int, reason: str) -> None:
-        """Have every group be done below ``stop``; what no group was there for counts too."""
-        groups = {group.name: self.let_go(group, stop, reason) for group in self.groups}
-        if not groups:
-            self.dropped_unseen[reason] = self.dropped_unseen.get(reason, 0) + stop - start
-        if any(groups.values()):
-            log.warning("messages dropped", partition=self.name, reason=reason, groups=groups)
-
-    async def _find_room(self, size: int) -> None:
-        """Unlink what is settled before a produce is refused because the log is at its cap."""
-        cap = self.policy.max_partition_bytes
-        if size > cap:
-            raise TooLarge(f"no request over {cap} bytes fits into partition {self.name}")
-        if self._too_large(size, cap) and self._retired_at != (self.groups.floor(0), self.end):
-            await self.retire()
-        nothing_wanted = not self.depth and not self._committer.pending_bytes
-        if self._too_large(size, cap) and not nothing_wanted:  # or else the next file lets it go
-            raise PartitionFull(f"partition {self.name} is at its cap of {cap} bytes")
-
-    def _too_large(self, size: int, cap: int) -> bool:
-        return self.disk_bytes + self._committer.pending_bytes + size > cap
+        """Unlink files that are old or too many; return how many. See ``Retention``."""
+        return await self.retention.retire()
 
     async def look_at_oldest(self) -> None:
         """Note the time of each group's first message that is not settled."""
@@ -267,9 +214,3 @@ class Partition:
         for record in records:
             self.window.add(record)
         self.notify()
-
-
-def file_bytes(policy: Policy, most: int) -> int:
-    """The size of a log's files: some of them must fit below what bounds the log, to be let go."""
-    bound = policy.retention_bytes if policy.drops else policy.max_partition_bytes
-    return min(most, max(bound // FILES_BELOW_BOUND, LEAST_FILE_BYTES)) if bound else most

@@ -163,7 +163,7 @@ class Topic:
         self.policy = policy_of(state.settings, self._shared.options)
         self.partitions += fresh
         for part in self.partitions:
-            part.follow(self.policy)
+            part.retention.follow(self.policy)
             part.groups.is_paused = self.is_paused
             for group in part.groups:
                 group.paused = self.is_paused(group.name)

@@ -395,10 +395,11 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.model or not segments
 
     def drop_oldest(self) -> None:
-        first, keeping = self.partition.first_offset, self.partition.policy
-        self.partition.policy = keeping._replace(overflow=DROP_OLDEST, retention_bytes=6000)
+        first, retention = self.partition.first_offset, self.partition.retention
+        keeping = retention.policy
+        retention.follow(keeping._replace(overflow=DROP_OLDEST, retention_bytes=6000))
         segments = self.run(self.partition.retire())
-        self.partition.policy = keeping
+        retention.follow(keeping)
         assert bool(segments) == (self.partition.first_offset > first)
         assert segments or self.partition.disk_bytes <= 6000 or self.partition.first_offset == first
         for model in self.model.values():
