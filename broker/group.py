@@ -225,7 +225,7 @@ class Group(Progress):
         """Seconds that the first message not settled has been there; 0 when there is none."""
         if self.floor >= end or self.oldest is None:
             return 0.0
-        return max(0.0, wall - self.oldest[1] / 1000)
+        return max(0.0, round(wall - self.oldest[1] / 1000, 3))
 
     def state(self) -> dict[str, Any]:
         """See ``Progress``; leases are not kept: their messages come again."""
