@@ -65,7 +65,7 @@ class Settle(ABC):
         given = parameters(scope)
         topic = self._broker.topics.get(check_name(given.get("topic"), "topic"))
         group = check_name(given.get("group", DEFAULT_GROUP), "group")
-        if group not in topic.groups():
+        if not topic.has_group(group):
             raise NotFound(f"topic {topic.name} has no group {group}")
         body = await read_body(scope, receive, self._broker.options.max_body_bytes)
         receipts, act = self.read(body)

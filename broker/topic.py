@@ -61,11 +61,14 @@ class Topic:
         """The names of all groups that have a place in some partition."""
         return sorted({group.name for part in self.partitions for group in part.groups})
 
+    def has_group(self, group: str) -> bool:
+        """Whether a group has a place in some partition."""
+        return any(part.groups.get(group) is not None for part in self.partitions)
+
     def admit(self, group: str) -> None:
         """Refuse a new group where there are as many as a topic may have."""
         most = self._shared.options.max_groups
-        groups = self.groups()
-        if group not in groups and len(groups) >= most:
+        if not self.has_group(group) and len(self.groups()) >= most:
             raise Overloaded(f"topic {self.name} has {most} groups and takes no more")
 
     async def forget(self, group: str) -> None:
