@@ -1,5 +1,6 @@
 """The broker as a service: its topics, its streams, its background work."""
 
+import asyncio
 import itertools
 import random
 import secrets
@@ -25,7 +26,7 @@ from common.clock import Clock, SystemClock
 from common.journal.files import DiskFiles, Files
 from common.lifecycle import Lifecycle
 from common.lock import DirectoryTakenError, lock_directory, unlock
-from common.options import refuse
+from common.options import EXIT_CANNOT_START, refuse
 from common.threads import run_in
 
 log = logs.get("broker")
@@ -80,9 +81,15 @@ class Broker:
             self._lock = lock_directory(self.options.data_dir)
         except DirectoryTakenError as taken:
             refuse([f"DATA_DIR: another broker has {taken} open"])
+        except OSError as error:
+            refuse([f"DATA_DIR: {error.filename}: {error.strerror}"])
         try:
             await run_in(self._disk, self._home.claim, self.options.broker_name)
             await self.topics.open()
+        except OSError as error:
+            self._unlock()
+            where = error.filename or self.options.data_dir
+            refuse([f"{where}: {error.strerror}"], EXIT_CANNOT_START)
         except BaseException:
             self._unlock()
             raise
@@ -110,6 +117,7 @@ class Broker:
             "draining": self.draining,
             "topics": len(self.topics.all()),
             "streams": len(self.streams),
+            "tasks": len(asyncio.all_tasks()),
             **broker_totals(self.topics.all()),
         }
 

@@ -109,14 +109,23 @@ class Committer:
         end, most = self.journal.next_offset, policy.retention_bytes
         return await self._in_turn(self.journal.outdated, end, self._is_old(policy), most)
 
-    async def retire(self, floor: int, policy: Policy) -> int:
-        """Unlink files below ``floor`` that are old or too many; return how many."""
+    async def settled(self, floor: int, policy: Policy) -> int:
+        """The offset below which files may go that are old or too many, none above ``floor``."""
         most = settled_bytes(policy, self.journal.segment_bytes)
-        return await self._in_turn(self._retire, floor, self._is_old(policy), most)
+        outdated = await self._in_turn(self.journal.outdated, floor, self._is_old(policy), most)
+        return outdated[-1][0] if outdated else 0
 
-    async def trim(self, before: int) -> int:
-        """Unlink files that end at or below an offset; return how many."""
-        return await self._in_turn(self._trim, before)
+    async def trim(self, before: Callable[[], int]) -> int:
+        """Unlink files that end at or below an offset; return how many.
+
+        The log begins above them at the moment the offset is asked for: a group that comes while
+        files are unlinked cannot begin in them.
+        """
+        async with self._turn:
+            if self._closed:
+                raise Unavailable("the log is closed")
+            leaving = self.journal.let_go(before())
+            return await run_in(self._shared.disk, self._unlink) if leaving else 0
 
     async def first_since(self, created_ms: int) -> int:
         """The offset of the first message made at or after a time."""
@@ -133,13 +142,9 @@ class Committer:
             except PartitionReadOnly as error:
                 log.error("log not synced at its end", partition=self._name, reason=error.message)
 
-    def _retire(self, floor: int, is_old: Callable[[int, int], bool], most: int) -> int:
-        outdated = self.journal.outdated(floor, is_old, most)
-        return self._trim(outdated[-1][0]) if outdated else 0
-
-    def _trim(self, before: int) -> int:
+    def _unlink(self) -> int:
         self._keys.save_surely(self.journal)
-        return self.journal.trim(before)
+        return self.journal.unlink()
 
     def _is_old(self, policy: Policy) -> Callable[[int, int], bool]:
         self._ages.forget(self.journal.first_offset)

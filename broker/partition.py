@@ -120,12 +120,14 @@ class Partition:
         if group is not None:
             return group
         offset = await self.place_of(start)
-        return self.groups.get(name) or await self.groups.open(name, offset)
+        found = self.groups.get(name)
+        return found or await self.groups.open(name, offset, self.first_offset)
 
     async def seek(self, name: str, start: str) -> int:
         """Move a group, or make it there; return the offset it goes on from."""
         offset = await self.place_of(start)
-        group = self.groups.get(name) or await self.groups.open(name, offset)
+        group = self.groups.get(name)
+        group = group or await self.groups.open(name, offset, self.first_offset)
         group.seek(offset)
         await self.groups.save(surely=True)
         self.notify()

@@ -9,6 +9,7 @@ from broker.group import Group
 from broker.rules import Rules
 from broker.surroundings import Surroundings
 from common import logs
+from common.errors import Unavailable
 from common.journal import position
 from common.threads import run_in
 
@@ -52,6 +53,8 @@ class Places:
             group = self._groups[name] = self._new(name, 0)
             if group.restore(kept, first, end):
                 cut.append(name)
+            if missing := group.lost - int(kept.get("lost", 0)):
+                log.error("messages lost", partition=self._name, group=name, messages=missing)
         if cut:
             log.warning("places behind the end of the log", partition=self._name, groups=cut)
             try:
@@ -59,10 +62,15 @@ class Places:
             except OSError as error:
                 log.error("groups not written down", partition=self._name, reason=str(error))
 
-    async def open(self, name: str, offset: int) -> Group:
-        """Make a place; it is on disk before this returns: a crash must not move it."""
+    async def open(self, name: str, offset: int, first: int) -> Group:
+        """Make a place; it is on disk before this returns: a crash must not move it.
+
+        One at ``first``, where the group would begin anyway, does not have to be.
+        """
         group = self._groups[name] = self._new(name, offset)
-        await self.save(surely=True)
+        if not await self.save(surely=True) and offset > first:
+            self.forget(name)
+            raise Unavailable(f"the place of group {name} cannot be written down")
         return group
 
     def forget(self, name: str) -> None:
@@ -70,14 +78,17 @@ class Places:
         if self._groups.pop(name, None) is not None:
             self._forgotten = True
 
-    async def save(self, surely: bool = False) -> None:
-        """Write down the places, if any moved; ``surely`` so that they survive a power cut."""
+    async def save(self, surely: bool = False) -> bool:
+        """Write down the places, if any moved; return whether that is done.
+
+        ``surely`` so that they survive a power cut.
+        """
         async with self._saving:
             if self._closed:
-                return
+                return False
             moved = [group for group in self if group.dirty]
             if not moved and not self._forgotten and not surely:
-                return
+                return True
             state = {group.name: group.state() for group in self}
             self._forgotten = False
             for group in moved:
@@ -87,6 +98,8 @@ class Places:
             except OSError as error:
                 self._forgotten = True
                 log.warning("groups not written down", partition=self._name, reason=str(error))
+                return False
+            return True
 
     async def close(self) -> None:
         """Write down the places for the last time."""

@@ -64,26 +64,23 @@ class Progress:
     def restore(self, state: dict[str, Any], first: int, end: int) -> bool:
         """Take up a place kept before, within what the log holds now; return if it was cut.
 
-        A log that lost its unsynced tail ends below the kept place: those offsets will be given
-        to other messages, which the group has not seen.
+        A log that lost its unsynced tail ends below the kept place: other messages get those
+        offsets. One that begins above it lacks messages that the group never got: they are lost.
         """
-        cut = any(
-            int(stop) > end for stop in [state["floor"], *(high for _, high in state["acked"])]
-        )
-        self.floor = min(max(int(state["floor"]), first), end)
+        floor, acked = int(state["floor"]), Ranges([(low, high) for low, high in state["acked"]])
+        missing = max(0, first - floor) - sum(b - a for a, b in acked.overlap(floor, first))
+        self.floor = min(max(floor, first), end)
         self.start = min(int(state["start"]), self.floor)
-        for start, stop in state["acked"]:
-            if max(start, self.floor) < min(stop, end):
-                self.acked.add(max(start, self.floor), min(stop, end))
+        self.acked = Ranges(acked.overlap(self.floor, end))
         self._raise_floor()
         left = self.finished
         self.dead = min(int(state.get("dead", 0)), left)
-        self.lost = min(int(state.get("lost", 0)), left - self.dead)
+        self.lost = min(int(state.get("lost", 0)) + missing, left - self.dead)
         left -= self.dead + self.lost
         for reason, count in state.get("dropped", {}).items():
             self.dropped[reason] = min(int(count), left)
             left -= self.dropped[reason]
-        return cut
+        return max([floor, *(stop for _, stop in acked)]) > end
 
     def _raise_floor(self) -> None:
         self.floor = self.acked.pop_from(self.floor)

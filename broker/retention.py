@@ -59,7 +59,10 @@ class Retention:
             return await self._drop_oldest()
         floor = self._groups.floor(0)
         self._retired_at = (floor, self._journal.next_offset)
-        return await self._committer.retire(floor, self.policy)
+        limit = await self._committer.settled(floor, self.policy)
+        if limit:
+            await self._groups.save(surely=True)  # a place below the log is read as loss
+        return await self._committer.trim(lambda: min(limit, self._groups.floor(0)))
 
     async def find_room(self, size: int) -> None:
         """Unlink what is settled before a produce is refused because the log is at its cap."""
@@ -92,7 +95,7 @@ class Retention:
             self._drop(begun, stop, SIZE if too_much else AGE)
             begun = stop
         await self._groups.save(surely=True)
-        segments = await self._committer.trim(outdated[-1][0])
+        segments = await self._committer.trim(lambda: begun)
         self._drop(begun, begun, SIZE)  # a group that came, or was moved, meanwhile
         return segments
 

@@ -30,6 +30,8 @@ def save(files: Files, directory: Path, state: TopicState) -> None:
     """Write it down; on return it survives a power cut. Raises DiskFull or Unavailable."""
     try:
         files.names(directory)
+        for number in range(state.partitions):
+            files.names(directory / str(number))
         position.save(files, directory / TOPIC_FILE, msgspec.to_builtins(state))
         files.sync_directory(directory)
         files.sync_directory(directory.parent)
@@ -39,14 +41,19 @@ def save(files: Files, directory: Path, state: TopicState) -> None:
 
 def load(files: Files, directory: Path) -> TopicState:
     """What was written down; a damaged file is made anew from the partitions' directories."""
-    state = position.load(files, directory / TOPIC_FILE)
-    return recount(files, directory) if state is None else msgspec.convert(state, TopicState)
+    there = set(files.names(directory))
+    kept = position.load(files, directory / TOPIC_FILE)
+    state = recount(files, directory) if kept is None else msgspec.convert(kept, TopicState)
+    if missing := [number for number in range(state.partitions) if str(number) not in there]:
+        log.error("partitions missing, begun anew", topic=directory.name, partitions=missing)
+    return state
 
 
 def recount(files: Files, directory: Path) -> TopicState:
     """Every partition has had a directory from the start; what was set is not known any more."""
     names = files.names(directory)
-    state = TopicState(sum(entry.isascii() and entry.isdigit() for entry in names))
+    numbers = [int(entry) for entry in names if entry.isascii() and entry.isdigit()]
+    state = TopicState(max(numbers, default=0) + 1)
     log.error(
         "topic file damaged, partitions counted, settings and pauses forgotten",
         topic=directory.name,

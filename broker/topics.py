@@ -138,7 +138,8 @@ class Topics:
         try:
             return Topic(directory, topic_file.load(self._shared.files, directory), self._shared)
         except (FrameTooNewError, SegmentTooNewError, msgspec.ValidationError) as error:
-            refuse([f"{directory}: {error}; nothing was changed"])
+            way_out = "start the version that wrote it, or move the directory away"
+            refuse([f"{directory}: {error}; nothing was changed: {way_out}"])
 
     def _names_on_disk(self) -> list[str]:
         """The topics there are; what a deletion left unfinished is finished."""

@@ -28,6 +28,7 @@ from pydantic_settings import (
 )
 
 EXIT_BAD_OPTIONS = 2
+EXIT_CANNOT_START = 3
 MOST_SECONDS = 100 * 365 * 86400.0
 MOST_BYTES = 1 << 62
 
@@ -217,8 +218,8 @@ def say_plainly(message: str) -> str:
     return message
 
 
-def refuse(problems: list[str]) -> NoReturn:
-    """Print each problem on stderr and leave with the exit code for bad options."""
+def refuse(problems: list[str], exit_code: int = EXIT_BAD_OPTIONS) -> NoReturn:
+    """Print each problem on stderr and leave, if not told otherwise with the code for options."""
     for problem in problems:
         sys.stderr.write(f"error: {problem}\n")
-    raise SystemExit(EXIT_BAD_OPTIONS)
+    raise SystemExit(exit_code)

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common import logs
+from common import disk, logs
 from common.errors import InvalidRequest, MethodNotAllowed, NotFound, TelemetryError
 from common.http.answers import error_body, error_headers, send_json
 from common.http.body import ClientGone
@@ -131,6 +131,10 @@ def as_telemetry_error(error: Exception, scope: Scope) -> TelemetryError:
         return error
     if isinstance(error, HTTPException):
         return from_http_exception(error)
+    refusal = disk.refusal(error) if isinstance(error, OSError) else None
+    if refusal is not None:
+        log.error("request refused", route=route_of(scope), reason=str(error))
+        return refusal
     log.error("request failed", route=route_of(scope), exc_info=error)
     return TelemetryError("the service failed on this request; the log has the cause")
 

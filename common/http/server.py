@@ -1,7 +1,9 @@
 """Running a service: uvicorn, with a stop that event streams hear about."""
 
 import asyncio
+import os
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import TypeVar
@@ -13,8 +15,12 @@ from common import logs
 from common.lifecycle import Lifecycle
 from common.options import ServiceOptions
 
+log = logs.get("server")
+
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
+LONGEST_STOP_GRACES = 2  # one for connections, one for files
+EXIT_STOP_HUNG = 1
 
 Table = TypeVar("Table", bound=ServiceOptions)
 
@@ -66,6 +72,8 @@ def serve(options: Table, create_app: Callable[[Table, Lifecycle], ASGIApp]) -> 
     """Run a service until a signal or its own end; leaves with its exit code."""
     logs.configure(options.log_level)
     lifecycle = Lifecycle()
+    longest_seconds = LONGEST_STOP_GRACES * options.shutdown_grace_seconds
+    lifecycle.on_stop(lambda: leave_after(longest_seconds))
     server = make_server(create_app(options, lifecycle), options, lifecycle)
     try:
         server.run()
@@ -74,6 +82,22 @@ def serve(options: Table, create_app: Callable[[Table, Lifecycle], ASGIApp]) -> 
     except SystemExit as failure:
         sys.exit(lifecycle.exit_code or failure.code)
     sys.exit(lifecycle.exit_code)
+
+
+def leave_after(seconds: float) -> None:
+    """End this process then, if it is still there: a thread may hang in a disk that hangs.
+
+    Nothing is given up that was answered: to whoever relies on it, this is a kill -9.
+    """
+    timer = threading.Timer(seconds, leave)
+    timer.daemon = True
+    timer.start()
+
+
+def leave() -> None:
+    """Exit without waiting for anything."""
+    log.error("the stop takes too long; leaving what hangs")
+    os._exit(EXIT_STOP_HUNG)
 
 
 def without_refusal(app: ASGIApp, lifecycle: Lifecycle) -> ASGIApp:

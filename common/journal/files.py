@@ -1,5 +1,6 @@
 """The few file operations a journal needs, behind a seam that tests own."""
 
+import errno
 import os
 import shutil
 from collections.abc import Sequence
@@ -13,7 +14,10 @@ class AppendFile(Protocol):
     """One file open for appending."""
 
     def write(self, buffers: Sequence[bytes]) -> None:
-        """Append every byte or raise OSError, in which case a prefix may have been written."""
+        """Append every byte or raise OSError, in which case a prefix may have been written.
+
+        A file that is not at its path any more is not written to.
+        """
 
     def sync(self) -> None:
         """Return when every byte written so far would survive a power cut."""
@@ -29,7 +33,7 @@ class Files(Protocol):
     """A file system, as far as a journal is concerned."""
 
     def names(self, directory: Path) -> list[str]:
-        """The names in a directory, which is made when it is not there."""
+        """The names in a directory, which is made when it is not there, but not what it is in."""
 
     def append_to(self, path: Path) -> AppendFile:
         """Open for appending at the end; the file is made when it is not there."""
@@ -60,9 +64,13 @@ class DiskAppendFile:
     """A file of the operating system; loops over short writes."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._inode = os.fstat(self._fd).st_ino
 
     def write(self, buffers: Sequence[bytes]) -> None:
+        if os.stat(self._path).st_ino != self._inode:  # noqa: PTH116  Path.stat costs twice that
+            raise FileNotFoundError(errno.ENOENT, "another file is in its place", str(self._path))
         for first in range(0, len(buffers), _MAX_BUFFERS):
             self._write_some(list(buffers[first : first + _MAX_BUFFERS]))
 
@@ -88,7 +96,7 @@ class DiskFiles:
     """The machine's own file system."""
 
     def names(self, directory: Path) -> list[str]:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory.mkdir(exist_ok=True, mode=0o700)
         return [entry.name for entry in directory.iterdir()]
 
     def append_to(self, path: Path) -> AppendFile:

@@ -4,14 +4,13 @@ One caller at a time may append or trim; any number may read meanwhile. All call
 disk: services make them in threads of their own.
 """
 
-import errno
 import itertools
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from common import logs
-from common.errors import DiskFull, PartitionReadOnly, TelemetryError, Unavailable
+from common import disk, logs
+from common.errors import PartitionReadOnly, TelemetryError
 from common.journal import frame, recovery, segment
 from common.journal.files import AppendFile, Files
 from common.journal.frame import Record
@@ -21,16 +20,14 @@ log = logs.get("journal")
 
 SCAN_BYTES = 4 << 20
 _FAR_FUTURE = 1 << 62
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class Journal:
     """The segments of one owner in one directory.
 
     ``torn_bytes`` were cut from the end at recovery; ``corrupt_frames`` counts places where
-    reading met bytes that are not what was written. At recovery ``seen`` is called with every
-    record of the last segment. ``segment_bytes`` may change: it is asked at each append.
+    reading met bytes that are not what was written, a file put aside among them. At recovery
+    ``seen`` is called with every record of the last segment. ``segment_bytes`` may change.
     """
 
     def __init__(
@@ -44,15 +41,16 @@ class Journal:
         self.directory = directory
         self.owner = owner
         self.torn_bytes = 0
-        self.corrupt_frames = 0
         self.read_only = ""
         self.segment_bytes = segment_bytes
         self._files = files
-        self._segments: list[Segment] = recovery.open_segments(directory, owner, files)
+        self._segments, self.corrupt_frames = recovery.open_segments(directory, owner, files)
+        self._leaving: list[Segment] = []
         self._file: AppendFile | None = None
         if self._segments:
             found = recovery.recover_last(self._segments[-1], files, seen or recovery.ignore)
-            self._file, self.torn_bytes, self.corrupt_frames = found
+            self._file, self.torn_bytes = found.file, found.torn_bytes
+            self.corrupt_frames += found.corrupt_frames
 
     @property
     def first_offset(self) -> int:
@@ -111,11 +109,22 @@ class Journal:
 
     def trim(self, before: int) -> int:
         """Unlink whole segments that end at or below ``before``; return how many."""
-        count = 0
-        while len(self._segments) > 1 and self._segments[0].end <= before:
-            self._files.remove(self._segments[0].path)
-            self._segments = self._segments[1:]  # a reader may be walking the old list
-            count += 1
+        self.let_go(before)
+        return self.unlink()
+
+    def let_go(self, before: int) -> bool:
+        """Begin above segments that end at or below ``before``; return if any wait for unlink."""
+        count = sum(part.end <= before for part in self._segments[:-1])
+        self._leaving += self._segments[:count]
+        self._segments = self._segments[count:]  # a reader may be walking the old list
+        return bool(self._leaving)
+
+    def unlink(self) -> int:
+        """Remove the files of segments that were let go; return how many."""
+        count = len(self._leaving)
+        while self._leaving:
+            self._files.remove(self._leaving[0].path)
+            del self._leaving[0]
         return count
 
     def outdated(
@@ -189,10 +198,9 @@ class Journal:
             self.read_only = f"a broken write could not be undone: {error.strerror}"
 
     def _refusal(self, error: OSError) -> TelemetryError:
-        if error.errno in _NO_SPACE and not self.read_only:
-            return DiskFull(f"the disk takes no more: {error.strerror}")
-        if error.errno in _NO_DESCRIPTOR and not self.read_only:
-            return Unavailable(f"no log file can be opened: {error.strerror}")
+        refusal = disk.refusal(error) if error.errno in disk.PASSING else None
+        if refusal is not None and not self.read_only:
+            return refusal
         self.read_only = self.read_only or f"writing failed: {error.strerror}"
         return PartitionReadOnly(self.read_only)
 

@@ -18,6 +18,13 @@ QUARANTINE_SUFFIX = ".bad"
 Seen = Callable[[Record], None]
 
 
+class Opened(NamedTuple):
+    """The segments of a journal, and how many files were put aside."""
+
+    segments: list[Segment]
+    quarantined: int
+
+
 class Recovered(NamedTuple):
     """The last segment open for appending, what was cut off it, and damaged places met in it."""
 
@@ -26,20 +33,28 @@ class Recovered(NamedTuple):
     corrupt_frames: int
 
 
-def open_segments(directory: Path, owner: str, files: Files) -> list[Segment]:
+def open_segments(directory: Path, owner: str, files: Files) -> Opened:
     """Every segment of ``owner`` in order; one that is not its own is put aside, not deleted.
 
     Raises SegmentTooNewError for one of a later version, and leaves it untouched.
     """
-    bases = [segment.base_of(name) for name in files.names(directory)]
-    parts = [
-        part
-        for base in sorted(base for base in bases if base is not None)
-        if (part := open_segment(directory, base, owner, files)) is not None
-    ]
+    named = (segment.base_of(name) for name in files.names(directory))
+    bases = drop_unbegun(directory, sorted(base for base in named if base is not None), files)
+    found = (open_segment(directory, base, owner, files) for base in bases)
+    parts = [part for part in found if part is not None]
     for part, following in itertools.pairwise(parts):
         part.end = following.base
-    return parts
+    return Opened(parts, len(bases) - len(parts))
+
+
+def drop_unbegun(directory: Path, bases: list[int], files: Files) -> list[int]:
+    """The bases without that of a last file that is empty: a crash came before its header."""
+    if not bases or files.size(segment.path_of(directory, bases[-1])):
+        return bases
+    path = segment.path_of(directory, bases[-1])
+    log.warning("empty segment removed", file=str(path))
+    files.remove(path)
+    return bases[:-1]
 
 
 def open_segment(directory: Path, base: int, owner: str, files: Files) -> Segment | None:

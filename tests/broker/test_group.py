@@ -304,10 +304,12 @@ def test_a_log_that_lost_its_tail_does_not_hide_what_comes_instead() -> None:
     assert (lease.start, lease.stop) == (5, 12)
 
 
-def test_what_was_trimmed_away_is_not_waited_for() -> None:
+def test_what_is_gone_below_the_log_is_lost_and_not_waited_for() -> None:
     group = new_group()
     group.restore({"start": 0, "floor": 3, "acked": [[4, 9]]}, first=6, end=20)
     assert group.floor == 9
+    counts = group.counts(end=20)
+    assert (counts["lost"], counts["acked"], counts["ready"]) == (1, 8, 11)
 
 
 def test_acked_messages_beyond_a_hole_do_not_come_again_when_it_closes() -> None:

@@ -173,6 +173,62 @@ async def test_the_log_is_not_written_to_while_it_is_trimmed(disk: ThreadPoolExe
     assert open_partition(files, disk, segment_bytes=4096).end == 4
 
 
+async def test_a_group_that_comes_while_files_go_begins_above_them(
+    disk: ThreadPoolExecutor,
+) -> None:
+    files = SlowRemoval()
+    partition = open_partition(files, disk, segment_bytes=4096, retention_seconds=0)
+    for _ in range(3):
+        await produce(partition, b"x" * 4000)
+    await partition.seek("g", "latest")
+    trimming = asyncio.create_task(partition.retire())
+    await until(files.removing.is_set)
+    group = await partition.open_group("new", "earliest")
+    files.go_on.set()
+    assert await trimming == 2
+    assert group.floor == partition.first_offset == 2
+
+
+async def test_a_group_that_comes_before_files_go_keeps_them(disk: ThreadPoolExecutor) -> None:
+    files = MemoryFiles()
+    partition = open_partition(files, disk, segment_bytes=4096, retention_seconds=0)
+    for _ in range(3):
+        await produce(partition, b"x" * 4000)
+    await partition.seek("g", "latest")
+    _, retired = await asyncio.gather(partition.open_group("new", "earliest"), partition.retire())
+    assert (retired, place(partition, "new").floor, partition.first_offset) == (0, 0, 0)
+
+
+async def test_files_that_could_not_be_removed_are_removed_the_next_time(
+    disk: ThreadPoolExecutor,
+) -> None:
+    files = MemoryFiles()
+    partition = open_partition(files, disk, segment_bytes=4096, retention_seconds=0)
+    for _ in range(3):
+        await produce(partition, b"x" * 4000)
+    await partition.seek("g", "latest")
+    files.fail("remove")
+    with pytest.raises(OSError, match="Input/output"):
+        await partition.retire()
+    assert await partition.retire() == 2
+    assert [path.name for path in files.snapshot() if path.suffix == ".seg"] == [f"{2:020d}.seg"]
+
+
+async def test_what_was_retired_is_not_lost_after_a_crash(disk: ThreadPoolExecutor) -> None:
+    files, clock = MemoryFiles(), ManualClock()
+    partition = open_partition(files, disk, clock, segment_bytes=4096, retention_seconds=0)
+    group = await partition.open_group("g", "earliest")
+    for _ in range(3):
+        await produce(partition, b"x" * 4000)
+    lease = group.take(3, partition.end, clock.monotonic(), 30, Listener())
+    assert lease is not None
+    partition.settle(group, lease.delivery, 0, 2)
+    assert await partition.retire() == 2
+    files.crash()
+    again = open_partition(files, disk, segment_bytes=4096)
+    assert place(again, "g").counts(again.end)["lost"] == 0
+
+
 async def test_retention_stands_a_file_that_a_full_disk_left_empty(
     disk: ThreadPoolExecutor,
 ) -> None:

@@ -246,7 +246,7 @@ async def test_what_still_holds_a_deleted_topic_is_refused(disk: ThreadPoolExecu
     ):
         with pytest.raises(Exception, match=r"gone|closed"):
             await work
-    await topic.partition(0).groups.open("g", 0)
+    await topic.partition(0).groups.open("g", 0, 0)
     assert files.snapshot() == before
 
 

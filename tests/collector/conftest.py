@@ -19,7 +19,8 @@ Start = Callable[..., AbstractAsyncContextManager[Pipeline]]
 
 
 def collector_options(directory: Path, **given: Any) -> CollectorOptions:
-    """Options of a test collector; ``given`` by field name."""
+    """Options of a test collector, its directory made; ``given`` by field name."""
+    (directory / "collector").mkdir(exist_ok=True)
     quick: dict[str, Any] = {
         "port": 0,
         "flush_seconds": 0.01,

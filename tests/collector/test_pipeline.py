@@ -264,6 +264,7 @@ async def test_a_spool_that_lost_the_disk_acks_no_more_and_says_so(desk: Desk) -
 
 async def test_a_pipeline_opens_what_an_older_one_left(start: Start, tmp_path: Path) -> None:
     directory = tmp_path / "collector" / SPOOL_DIRECTORY
+    directory.mkdir(parents=True)
     spool = Spool(directory, 4096, 0, DiskFiles())
     spool.append([Entry([message(sample(7))], [sample(7)])], 0)
     spool.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -47,6 +48,10 @@ async def echo(request: Request) -> Response:
     return JSONResponse({"request_id": request.scope["request_id"]})
 
 
+async def use_disk(request: Request) -> Response:
+    raise OSError(int(request.query_params["errno"]), "on purpose")
+
+
 async def fail(request: Request) -> Response:
     code = request.query_params["code"]
     kind = next((error for error in all_errors() if error.code == code), None)
@@ -56,7 +61,7 @@ async def fail(request: Request) -> Response:
 @contextlib.asynccontextmanager
 async def serving(service: Sample) -> AsyncIterator[str]:
     options = ServiceOptions(service_token=SecretStr(TOKEN))
-    routes = [Route("/echo", echo), Route("/fail", fail)]
+    routes = [Route("/echo", echo), Route("/fail", fail), Route("/disk", use_disk)]
     app = create_service_app(service, routes, ServiceToken(options.service_token))
     async with running(app, options, service.lifecycle) as url:
         yield url
@@ -75,6 +80,23 @@ async def test_every_error_of_the_tree_has_the_one_shape(client: BrokerClient, k
     assert answer.json["error"] == {"code": kind.code, "message": "on purpose", "details": None}
     assert answer.json["request_id"] == answer.headers["X-Request-ID"]
     assert ("Retry-After" in answer.headers) == (kind.retry_after_seconds is not None)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, "DISK_FULL"),
+        (errno.EMFILE, "UNAVAILABLE"),
+        (errno.EROFS, "UNAVAILABLE"),
+        (errno.EIO, "INTERNAL"),
+    ],
+)
+async def test_a_disk_that_does_not_serve_a_request_is_told_by_code(
+    client: BrokerClient, number: int, code: str
+) -> None:
+    answer = await client.request("GET", "/disk", params={"errno": str(number)})
+    assert answer.code == code
+    assert ("Retry-After" in answer.headers) == (answer.status == 503)
 
 
 async def test_an_unexpected_error_tells_nothing_of_the_inside(client: BrokerClient) -> None:

@@ -146,6 +146,21 @@ def test_a_segment_of_another_partition_is_set_aside_and_kept() -> None:
     assert content in files.snapshot().values()
 
 
+def test_a_file_put_aside_is_counted_as_a_damaged_place() -> None:
+    files = log_of(*THREE)
+    files.change(segments(files)[0], b"not a segment")
+    assert open_journal(files).corrupt_frames == 1
+
+
+def test_a_segment_that_a_crash_left_empty_is_begun_again_and_puts_nothing_aside() -> None:
+    files = log_of(*THREE)
+    files.change(segment.path_of(DIRECTORY, 3), b"")
+    journal = open_journal(files)
+    append(journal, b"next")
+    assert read_all(journal) == list(enumerate([*THREE, b"next"]))
+    assert not [path for path in files.snapshot() if path.suffix == ".bad"]
+
+
 def test_a_second_bad_segment_does_not_overwrite_the_first() -> None:
     files, bad = log_of(), (b"one bad file", b"another bad file")
     for content in bad:

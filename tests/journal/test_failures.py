@@ -1,6 +1,7 @@
 """Disks that fail: nothing half kept, nothing claimed that is not so."""
 
 import errno
+import os
 import random
 import resource
 from collections.abc import Iterator
@@ -66,6 +67,35 @@ def test_a_file_that_may_not_grow_is_a_full_disk(tmp_path: Path, small_files: No
     assert [payload[:1] for _, payload in read_all(journal)] == [b"x", b"z"]
     journal.close()
     assert Journal(tmp_path, OWNER, 1 << 20, DiskFiles()).torn_bytes == 0
+
+
+@pytest.mark.parametrize("most", range(1, 120, 7))
+def test_writes_that_the_kernel_cuts_short_go_on_to_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    journal = Journal(tmp_path, OWNER, 1 << 20, DiskFiles())
+    append(journal, b"first")
+    monkeypatch.setattr(os, "writev", lambda fd, buffers: os.write(fd, b"".join(buffers)[:most]))
+    for payload in numbered(3):
+        append(journal, payload)
+    monkeypatch.undo()
+    journal.close()
+    again = Journal(tmp_path, OWNER, 1 << 20, DiskFiles())
+    assert [payload for _, payload in read_all(again)] == [b"first", *numbered(3)]
+
+
+def test_a_file_that_was_moved_away_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    journal = Journal(tmp_path / "log", OWNER, 1 << 20, DiskFiles())
+    append(journal, b"before")
+    (tmp_path / "log").rename(tmp_path / "away")
+    with pytest.raises(PartitionReadOnly):
+        append(journal, b"nowhere")
+    (tmp_path / "log").mkdir()
+    with pytest.raises(PartitionReadOnly):
+        append(journal, b"nowhere")
+    again = Journal(tmp_path / "away", OWNER, 1 << 20, DiskFiles())
+    assert read_all(again) == [(0, b"before")]
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])

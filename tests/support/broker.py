@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,23 @@ async def running_broker(
 
 
 class BrokerProcess:
-    """``python -m broker`` on a data directory, with its stderr kept."""
+    """``python -m broker`` on a data directory, with its stderr kept.
 
-    def __init__(self, data_dir: Path, environment: dict[str, str], port: int) -> None:
+    ``prefix`` is a command that becomes the broker: prlimit, setpriv. ``log_dir`` is where stderr
+    is kept, beside the data if it is not given.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        environment: dict[str, str],
+        port: int,
+        prefix: Sequence[str] = (),
+        log_dir: Path | None = None,
+    ) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self._errors = data_dir.with_name(f"{data_dir.name}-{port}.stderr")
+        self._command = [*prefix, sys.executable, "-m", "broker"]
+        self._errors = (log_dir or data_dir.parent) / f"{data_dir.name}-{port}.stderr"
         self._environment = broker_environment(data_dir, port) | environment
         self._process: asyncio.subprocess.Process | None = None
 
@@ -65,7 +77,7 @@ class BrokerProcess:
         """Start it and return at once."""
         with self._errors.open("ab") as errors:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "broker", env=self._environment, stderr=errors
+                *self._command, env=self._environment, stderr=errors
             )
 
     async def until_ready(self) -> None:
@@ -108,10 +120,16 @@ class BrokerProcess:
 
 @contextlib.asynccontextmanager
 async def broker_process(
-    data_dir: Path, port: int | None = None, **environment: str
+    data_dir: Path,
+    port: int | None = None,
+    prefix: Sequence[str] = (),
+    log_dir: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    **named: str,
 ) -> AsyncIterator[BrokerProcess]:
-    """A broker process, started and ready; ``environment`` by option name."""
-    process = BrokerProcess(data_dir, environment, port or free_port())
+    """A broker process, started and ready; ``environment`` or keywords by option name."""
+    given = {**(environment or {}), **named}
+    process = BrokerProcess(data_dir, given, port or free_port(), prefix, log_dir)
     try:
         await process.start()
         await process.until_ready()

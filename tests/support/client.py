@@ -11,7 +11,7 @@ import msgspec
 from yarl import URL
 
 from common.http import sse
-from common.wire import ENVELOPES
+from common.wire import ENVELOPES, GOODBYE_EVENT
 
 TOKEN = "a-token-that-only-tests-know"
 EVENT_SECONDS = 10.0
@@ -71,8 +71,11 @@ class Events:
         return [await self.message() for _ in range(count)]
 
     async def batch(self) -> tuple[dict[str, Any], list[bytes]]:
-        """The head and the payloads of the next ``batch`` event."""
-        head, *lines = (await self.next()).data
+        """The head and the payloads of the next ``batch`` event; EOFError for a goodbye."""
+        event = await self.next()
+        if event.type == GOODBYE_EVENT:
+            raise EOFError
+        head, *lines = event.data
         decoded: dict[str, Any] = msgspec.json.decode(head)
         if decoded["encoding"] == ENVELOPES:
             lines = [payload(msgspec.json.decode(line)) for line in lines]

@@ -1,0 +1,1 @@
+"""Real faults in real broker processes on real file systems."""
