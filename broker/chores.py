@@ -40,6 +40,7 @@ class Chores:
         while True:
             for partition in self._topics.partitions():
                 partition.expire()
+                partition.look_at_disk()
             await self._clock.sleep(TICK_SECONDS)
 
     async def _bury(self) -> None:

@@ -6,7 +6,6 @@ synced together, by one task at a time. That is the group commit.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
@@ -14,6 +13,7 @@ from broker.ages import Ages
 from broker.keys_file import KeysFile
 from broker.settings import Policy
 from broker.surroundings import Surroundings
+from broker.waiting import Waiting, give_up
 from common import logs
 from common.errors import (
     DiskFull,
@@ -50,16 +50,6 @@ class Stored(NamedTuple):
     duplicate: bool = False
 
 
-@dataclass
-class Waiting:
-    """A produce on its way to the disk."""
-
-    record: Record
-    durability: str
-    key: str
-    done: asyncio.Future[Record]
-
-
 class Committer:
     """Numbers records, writes them, and says when they are stored."""
 
@@ -78,6 +68,9 @@ class Committer:
         self._newest_ms = self._newest_of(recent)
         self._ages = Ages(shared.clock, self._newest_ms)
         self.commits = self.committed_records = 0
+        self._writing: Sequence[Waiting] = ()
+        self._writing_since = 0.0
+        self._hanging = False
         self._pending: list[Waiting] = []
         self.pending_bytes = 0
         self._storing: dict[str, asyncio.Future[Record]] = {}
@@ -97,6 +90,8 @@ class Committer:
                 return earlier
         if self.journal.read_only:
             raise PartitionReadOnly(self.journal.read_only)
+        if self._hanging:
+            raise Unavailable("the disk does not answer; nothing was stored")
         record, done = self._enqueue(draft, durability)
         if durability == "memory" and not self._refusing:  # a disk that refuses must be heard
             done.add_done_callback(_forget)
@@ -130,6 +125,21 @@ class Committer:
     async def first_since(self, created_ms: int) -> int:
         """The offset of the first message made at or after a time."""
         return await run_in(self._shared.disk, self.journal.first_since, created_ms)
+
+    def look_at_disk(self) -> None:
+        """Let nobody wait any longer for a disk that has not answered for ``DISK_TIMEOUT``."""
+        waited = self._shared.clock.monotonic() - self._writing_since
+        if not self._writing or waited < self._shared.options.disk_timeout_seconds:
+            return
+        if not self._hanging:
+            log.error("the disk does not answer", partition=self._name, seconds=round(waited))
+        self._hanging = True
+        give_up(self._writing, "the disk does not answer; it may have been stored")
+        give_up(self._pending, "the disk does not answer; nothing was stored")
+        for waiting in self._pending:
+            self._storing.pop(waiting.key, None)
+        self._pending, self.pending_bytes = [], 0
+        self._next_offset = self._writing[-1].record.end
 
     async def close(self) -> None:
         """Finish what waits, then close the log; what comes later is refused."""
@@ -186,11 +196,17 @@ class Committer:
     async def _commit_batch(self, batch: Sequence[Waiting]) -> None:
         records = [waiting.record for waiting in batch]
         sync = any(waiting.durability == "fsync" for waiting in batch)
+        self._writing, self._writing_since = batch, self._shared.clock.monotonic()
         try:
             await self._in_turn(self._append, records, sync)
         except Exception as error:
             self._refuse(batch, error)
             return
+        finally:
+            self._writing = ()
+            if self._hanging:
+                log.info("the disk answers again", partition=self._name)
+            self._hanging = False
         if self._refusing:
             log.info("produces taken again", partition=self._name)
             self._refusing = False

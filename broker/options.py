@@ -64,6 +64,13 @@ class BrokerOptions(ServiceOptions):
     pending_bytes: Bytes = option(
         "PENDING_BYTES", 64 << 20, "Bytes a partition holds that wait for the disk.", ge=1
     )
+    disk_timeout_seconds: Seconds = option(
+        "DISK_TIMEOUT",
+        30.0,
+        "How long a produce waits for a disk that does not answer.",
+        gt=0,
+        le=3600,
+    )
     segment_bytes: Bytes = option("SEGMENT_BYTES", 32 << 20, "Size of a log file.", ge=4096)
     visibility_timeout_seconds: Seconds = option(
         "VISIBILITY_TIMEOUT",

@@ -169,6 +169,10 @@ class Partition:
         self.expire_group(group)
         return group.extend(delivery, first, last, self._shared.clock.monotonic(), seconds)
 
+    def look_at_disk(self) -> None:
+        """Answer produces that wait for a disk that hangs."""
+        self._committer.look_at_disk()
+
     def expire(self) -> None:
         """Take back what was held too long or delayed until now."""
         for group in self.groups:

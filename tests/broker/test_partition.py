@@ -17,11 +17,11 @@ from broker.member import Farewell, Member
 from broker.partition import Partition
 from broker.surroundings import Surroundings
 from common.clock import Clock
-from common.errors import DiskFull, Overloaded, TelemetryError
+from common.errors import DiskFull, Overloaded, TelemetryError, Unavailable
 from common.journal.frame import TEXT
 from tests.support.broker import broker_options
 from tests.support.clock import ManualClock
-from tests.support.files import MemoryFiles
+from tests.support.files import Fault, MemoryFiles
 from tests.support.waiting import until
 
 DIRECTORY = Path("/data/topics/t/0")
@@ -314,3 +314,43 @@ async def test_a_full_disk_is_told_to_those_who_need_only_memory(disk: ThreadPoo
     with pytest.raises(TelemetryError):
         await produce(partition, b"second", "memory")
     assert await produce(partition, b"third", "memory") == 0
+
+
+class HangingFiles(MemoryFiles):
+    """A disk whose writes wait while ``awake`` is clear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.awake = threading.Event()
+        self.awake.set()
+
+    def note(self, operation: str) -> Fault | None:
+        """See ``MemoryFiles``."""
+        if operation == "write":
+            self.awake.wait()
+        return super().note(operation)
+
+
+async def test_nobody_waits_for_ever_for_a_disk_that_hangs(disk: ThreadPoolExecutor) -> None:
+    files, clock = HangingFiles(), ManualClock()
+    partition = open_partition(files, disk, clock, disk_timeout_seconds=30.0)
+    await produce(partition, b"before")
+    files.awake.clear()
+    written = asyncio.create_task(produce(partition, b"on its way"))
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(produce(partition, b"not begun"))
+    await asyncio.sleep(0)
+    clock.advance(29)
+    partition.look_at_disk()
+    assert not written.done()
+    clock.advance(1)
+    partition.look_at_disk()
+    for task, words in ((written, "may have been stored"), (waiting, "nothing was stored")):
+        with pytest.raises(Unavailable, match=words):
+            await task
+    with pytest.raises(Unavailable, match="nothing was stored"):
+        await produce(partition, b"refused at once")
+    files.awake.set()
+    await until(lambda: partition.end == 2)
+    assert await produce(partition, b"after") == 2
+    assert await bodies(partition) == [b"before", b"on its way", b"after"]
