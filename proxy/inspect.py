@@ -4,14 +4,15 @@ import asyncio
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
-from common.errors import InvalidRequest, NotFound, TelemetryError
+from common.errors import BrokerUnreachable, NotFound, TelemetryError
 from common.http.answers import send_json
 from common.http.body import integer, parameters, read_body
-from common.wire import MAX_PARTITIONS, check_name
-from proxy.members import Member
-from proxy.proxy import Proxy
+from common.wire import JSON_SPACE, MAX_PARTITIONS, check_name
+from proxy.member import Member
+from proxy.proxy import NO_BROKER, Proxy
 
 MAX_TOPIC_BODY = 4096
 
@@ -66,9 +67,8 @@ class Everywhere:
         members = one_or_all(self._proxy, given)
         body = await read_body(scope, receive, MAX_TOPIC_BODY)
         target = f"{quote(scope['path'])}?" + urlencode(given)
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
         answers = await asyncio.gather(
-            *(self._ask(member, method, target, body) for member in members)
+            *(self._ask(member, scope["method"], target, body) for member in members)
         )
         found = {
             member.name: answer
@@ -86,27 +86,13 @@ class Everywhere:
             return None
 
 
-class DeleteTopic(Everywhere):
-    """``DELETE /topics/{topic}`` on every broker."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._proxy.unlearn(scope["path_params"]["topic"])
-
-
-class DrainOne(Everywhere):
-    """``POST /drain`` on the broker that ``broker=`` names: all at once would take no produce."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if "broker" not in parameters(scope):
-            raise InvalidRequest("say which broker with broker=")
-        await super().__call__(scope, receive, send)
-
-
 class PutTopic:
-    """``PUT /topics/{topic}`` on every broker: all of them, or an error that says which not."""
+    """``PUT /topics/{topic}`` on every broker that is to stay.
+
+    Settings reach all of them, or the answer is an error that says which not. A request without
+    settings only asks: it is answered by those that are there, the others learn of the topic with
+    its first message.
+    """
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
@@ -114,11 +100,19 @@ class PutTopic:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = check_name(scope["path_params"]["topic"], "topic")
         body = await read_body(scope, receive, MAX_TOPIC_BODY)
+        if body.strip(JSON_SPACE) in (b"", b"{}"):
+            partitions = await self._proxy.topics.count(name)
+            members = [member for member in self._proxy.members.listed() if member.ready]
+            body = msgspec.json.encode({"partitions": partitions})
+        else:
+            members = self._proxy.members.listed()
+            self._proxy.topics.forget(name)
         target = f"/topics/{quote(name)}"
         answers = await asyncio.gather(
-            *(self._proxy.ask(member, "PUT", target, body) for member in self._proxy.members)
+            *(self._proxy.ask(member, "PUT", target, body) for member in members)
         )
-        self._proxy.unlearn(name)
+        if not answers:
+            raise BrokerUnreachable(NO_BROKER)
         await send_json(send, merge_topics(answers)[0])
 
 
@@ -135,39 +129,11 @@ class ListMessages:
         if "broker" in given:
             member = one_or_all(self._proxy, given)[0]
         else:
-            partitions = max(await self._proxy.partitions(topic), partition + 1)
-            member = self._proxy.members.in_order(topic, partition, partitions)[0]
+            partitions = max(await self._proxy.topics.count(topic), partition + 1)
+            order = self._proxy.members.in_order(topic, partition, partitions)
+            member = order[0] if order else self._proxy.members.some()
         target = "/messages?" + urlencode(given)
         await send_json(send, await self._proxy.ask(member, "GET", target))
-
-
-class Status:
-    """``GET /status``: members, their health, and the owner of every partition known here."""
-
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        ring = self._proxy.members.ring
-        topics: dict[str, int] = dict(self._proxy.stats()["topics"])
-        await send_json(
-            send,
-            {
-                "virtual_nodes": self._proxy.options.virtual_nodes,
-                "brokers": [
-                    {
-                        "broker": member.name,
-                        "instance": member.instance,
-                        "url": member.url,
-                        "ready": member.ready,
-                        "reason": member.reason,
-                        "breaker": member.breaker.state,
-                    }
-                    for member in self._proxy.members
-                ],
-                "owners": {name: ring.owners(name, count) for name, count in topics.items()},
-            },
-        )
 
 
 def merge_topics(rows: list[Any]) -> list[Any]:

@@ -1,5 +1,7 @@
 """The proxy's options table."""
 
+from pathlib import Path
+
 from common.options import Bytes, Names, Seconds, ServiceOptions, option
 
 
@@ -8,17 +10,39 @@ class ProxyOptions(ServiceOptions):
 
     port: int = option("PORT", 7080, "Port to listen on; 0 takes a free one.", ge=0, le=65535)
     brokers: Names = option("BROKERS", (), "The brokers: name=url,name=url or url,url.")
-    broker_service: str = option(
-        "BROKER_SERVICE", "", "Headless service of a StatefulSet of brokers, instead of BROKERS."
+    brokers_file: Path | None = option(
+        "BROKERS_FILE", None, "File that lists the brokers, read again while running."
     )
-    broker_count: int = option("BROKER_COUNT", 0, "Replicas of that StatefulSet.", ge=0, le=1000)
+    broker_service: str = option(
+        "BROKER_SERVICE", "", "Headless service of a StatefulSet of that name."
+    )
+    broker_count: int = option(
+        "BROKER_COUNT",
+        0,
+        "Its replicas that are there whatever DNS says; 0 leaves it to DNS.",
+        ge=0,
+        le=1000,
+    )
     broker_port: int = option("BROKER_PORT", 7070, "Port of those replicas.", ge=1, le=65535)
     namespace: str = option("NAMESPACE", "", "Namespace of that service; empty means our own.")
+    membership_seconds: Seconds = option(
+        "MEMBERSHIP_INTERVAL", 5.0, "How often BROKERS_FILE or DNS is read again.", gt=0, le=3600
+    )
+    member_expiry_seconds: Seconds = option(
+        "MEMBER_EXPIRY",
+        60.0,
+        "How long a broker that left the list is still served while it does not answer.",
+        gt=0,
+        le=86400,
+    )
     virtual_nodes: int = option(
         "VIRTUAL_NODES", 150, "Places of a broker on the ring.", ge=1, le=10_000
     )
     probe_seconds: Seconds = option(
-        "PROBE_INTERVAL", 1.0, "How often each broker is asked whether it is ready.", gt=0, le=60
+        "PROBE_INTERVAL", 0.5, "How often each broker is asked whether it is ready.", gt=0, le=60
+    )
+    probe_timeout_seconds: Seconds = option(
+        "PROBE_TIMEOUT", 1.0, "How long it may take to say so.", gt=0, le=60
     )
     breaker_seconds: Seconds = option(
         "BREAKER_COOL_DOWN", 1.0, "How long a broker that failed is left alone.", gt=0, le=60

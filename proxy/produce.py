@@ -1,17 +1,39 @@
 """``POST /produce`` through the ring."""
 
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from starlette.types import Message, Receive, Scope, Send
 
-from common.errors import BrokerUnreachable, TooLarge, Unavailable
+from common.errors import BrokerUnreachable, Draining, TooLarge, Unavailable
 from common.http.body import ClientGone, header, integer, parameters
+from common.queue.http import as_error
 from common.wire import check_name, partition_for
-from proxy.proxy import Proxy
+from proxy.member import Member
+from proxy.proxy import NO_BROKER, Proxy
 from proxy.upstream import Body, NotSentError, Reply, passed_on
 
-CONFLICT = 409  # the topic grew, or one broker has not heard of it yet
+
+class Request(NamedTuple):
+    """One produce on its way to a broker."""
+
+    topic: str
+    partition: int
+    given: dict[str, str]
+    headers: dict[str, str]
+    body: Body
+    keyed: bool
+
+    def target(self, partitions: int) -> str:
+        """What the broker is asked, the count that the partition was chosen by included."""
+        placed = {"partition": str(self.partition), "partitions": str(partitions)}
+        return "/produce?" + urlencode(self.given | placed)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the body is at hand and can be sent once more."""
+        return isinstance(self.body, bytes)
 
 
 class Produce:
@@ -26,19 +48,12 @@ class Produce:
             raise Unavailable("the proxy is stopping")
         given = parameters(scope)
         topic = check_name(given.get("topic"), "topic")
+        partitions = await self._proxy.topics.count(topic)
         key = (header(scope, b"idempotency-key") or b"").decode("latin-1")
-        partitions = await self._proxy.partitions(topic)
         partition = self._choose(given, partitions, key)
         body = await take_body(scope, receive, self._proxy.options.max_body_bytes)
-        reply = await self._send(scope, given, partition, partitions, body)
-        if reply.status == CONFLICT:
-            self._proxy.unlearn(topic)
-            if isinstance(body, bytes):
-                partitions = await self._proxy.partitions(topic)
-                partition = self._choose(given, partitions, key)
-                reply = await self._send(scope, given, partition, partitions, body)
-        if reply.status == CONFLICT:
-            raise Unavailable(f"the brokers do not agree on the partitions of {topic} now")
+        request = Request(topic, partition, given, passed_on(scope), body, bool(key))
+        reply = await self._send(request, partitions)
         await reply.send(send)
 
     def _choose(self, given: dict[str, str], partitions: int, idempotency_key: str) -> int:
@@ -51,26 +66,57 @@ class Produce:
         self._turn = (self._turn + 1) % partitions
         return self._turn
 
-    async def _send(
-        self, scope: Scope, given: dict[str, str], partition: int, partitions: int, body: Body
-    ) -> Reply:
+    async def _send(self, request: Request, partitions: int) -> Reply:
         """Try the owner, then its stand-ins; only what surely was not done is tried again."""
-        target = "/produce?" + urlencode(
-            given | {"partition": str(partition), "partitions": str(partitions)}
-        )
-        headers, topic = passed_on(scope), given["topic"]
-        order = self._proxy.members.in_order(topic, partition, partitions)
+        order = self._proxy.members.in_order(request.topic, request.partition, partitions)
+        if not order and len(self._proxy.members):
+            raise Draining("every broker drains")
         ready = [member for member in order if member.ready]
-        reason = "no broker is ready"
+        reason, drained = NO_BROKER, None
         for member in ready or order:
             try:
-                reply = await self._proxy.upstream.call(member, "POST", target, headers, body)
+                reply = await self._ask(member, request, partitions)
             except NotSentError as error:
                 reason = str(error)
                 continue
+            if is_draining(reply):
+                self._proxy.members.set_draining(member, True)
+                if request.whole:
+                    drained = reply
+                    continue
             self._proxy.failovers += member is not order[0]
             return reply
+        if drained is not None:
+            return drained
         raise BrokerUnreachable(reason)
+
+    async def _ask(self, member: Member, request: Request, partitions: int) -> Reply:
+        """Ask one broker; what has an idempotency key is asked again when the broker broke off.
+
+        Raises NotSentError also for a keyed request to a broker that is down by now: whatever it
+        stored of it, a repeat would be stored by its stand-in.
+        """
+        target = request.target(partitions)
+        for last in (False, True):
+            try:
+                return await self._proxy.upstream.call(
+                    member, "POST", target, request.headers, request.body
+                )
+            except BrokerUnreachable as error:
+                if not (request.keyed and request.whole):
+                    raise
+                if not member.ready:
+                    raise NotSentError(str(error)) from error
+                if last:
+                    raise
+        raise AssertionError("the last try answers or raises")
+
+
+def is_draining(reply: Reply) -> bool:
+    """Whether a broker takes no produce since it is to be removed."""
+    if reply.status != Draining.status:
+        return False
+    return as_error(reply.status, reply.body).code == Draining.code
 
 
 async def take_body(scope: Scope, receive: Receive, limit_bytes: int) -> Body:

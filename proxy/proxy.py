@@ -1,6 +1,5 @@
 """The proxy as a service: members, the client to them, what it learned of topics."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +10,13 @@ from common.clock import Clock, SystemClock
 from common.errors import BrokerUnreachable
 from common.lifecycle import Lifecycle
 from common.queue.http import as_error, read_json
-from proxy.members import Member, Members
+from proxy.member import Member
+from proxy.members import Members
+from proxy.membership import Resolve, UnknownError, membership, resolves
 from proxy.metrics import ProxyCollector
 from proxy.options import ProxyOptions
+from proxy.probe import Prober
+from proxy.topics import Topics
 from proxy.upstream import NotSentError, Reply, Upstream
 
 log = logs.get("proxy")
@@ -27,16 +30,23 @@ class Proxy:
     name = "proxy"
 
     def __init__(
-        self, options: ProxyOptions, lifecycle: Lifecycle, clock: Clock | None = None
+        self,
+        options: ProxyOptions,
+        lifecycle: Lifecycle,
+        clock: Clock | None = None,
+        resolve: Resolve = resolves,
     ) -> None:
         self.options = options
         self.lifecycle = lifecycle
         self.clock = clock or SystemClock()
         self.registry = CollectorRegistry()
         self.members = Members(options, self.clock)
+        self.topics = Topics(self)
         self.failovers = 0
+        self._membership = membership(options, resolve)
         self._upstream: Upstream | None = None
-        self._partitions: dict[str, int] = {}
+        self.membership_problem = ""
+        self._began = self.clock.monotonic()
         self.registry.register(ProxyCollector(self))
 
     @property
@@ -49,9 +59,15 @@ class Proxy:
     async def start(self) -> None:
         """Look at every broker once, then keep looking."""
         self._upstream = Upstream(self.options)
-        await self.members.probe(self._upstream.session)
-        self._judge()
-        self.lifecycle.spawn("probes", self._probe(), vital=True)
+        prober = Prober(
+            self.members, self._upstream.session, self.options, self.clock, self.lifecycle
+        )
+        await self._read_membership()
+        await prober.once()
+        self.judge()
+        self.lifecycle.spawn("probes", prober.run(), vital=True)
+        self.lifecycle.spawn("membership", self._follow(), vital=True)
+        self.lifecycle.spawn("judge", self._judge(), vital=True)
         log.info("proxy ready", brokers=[member.name for member in self.members])
 
     async def stop(self) -> None:
@@ -61,45 +77,22 @@ class Proxy:
         log.info("proxy stopped")
 
     def stats(self) -> Mapping[str, Any]:
-        """Totals of this proxy."""
+        """Totals of this proxy since it started."""
+        tallies = [member.tally for member in self.members]
+        requests = sum(tally.requests for tally in tallies)
+        failures = sum(tally.failures for tally in tallies)
         return {
-            "brokers": {member.name: member.ready for member in self.members},
+            "uptime_seconds": round(self.clock.monotonic() - self._began, 3),
+            "requests": requests,
+            "failures": failures,
+            "success_rate": round(1 - failures / requests, 6) if requests else None,
+            "requests_by_verb": dict(self.upstream.verbs),
             "failovers": self.failovers,
-            "topics": dict(self._partitions),
+            "probes": sum(tally.probes for tally in tallies),
+            "probe_failures": sum(tally.probe_failures for tally in tallies),
+            "brokers": {member.name: describe(member) for member in self.members},
+            "topics": dict(self.topics.known()),
         }
-
-    async def partitions(self, topic: str) -> int:
-        """The partition count of a topic, which is made when it is not there."""
-        known = self._partitions.get(topic)
-        if known is None:
-            known = await self._largest_count(topic)
-            if not known:
-                reply = await self.ask_any("PUT", f"/topics/{topic}", b"{}")
-                known = int(self.read(reply)["partition_count"])
-            self._partitions[topic] = known
-        return known
-
-    def unlearn(self, topic: str) -> None:
-        """Ask for the partition count of a topic anew: it may have grown, or be gone."""
-        self._partitions.pop(topic, None)
-
-    async def _largest_count(self, topic: str) -> int:
-        """The partition count that the brokers know, 0 if none does.
-
-        A broker that was away when the topic was made learns it with the first request for it.
-        """
-        asked = (self.ask(member, "GET", "/topics") for member in self.members.well())
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        return max(
-            (
-                row["partition_count"]
-                for answer in answers
-                if isinstance(answer, dict)
-                for row in answer["topics"]
-                if row["topic"] == topic
-            ),
-            default=0,
-        )
 
     async def ask_any(self, method: str, target: str, body: bytes) -> Reply:
         """Ask the brokers in turn until one answers."""
@@ -126,14 +119,48 @@ class Proxy:
             raise as_error(reply.status, reply.body, reply.retry_after)
         return read_json(reply.body)
 
-    async def _probe(self) -> None:
-        while True:
-            await self.clock.sleep(self.options.probe_seconds)
-            await self.members.probe(self.upstream.session)
-            self._judge()
-
-    def _judge(self) -> None:
+    def judge(self) -> None:
+        """Say in the readiness whether any broker can be asked."""
         if self.members.well():
             self.lifecycle.problems.pop("brokers", None)
         else:
             self.lifecycle.problems["brokers"] = NO_BROKER
+
+    async def _judge(self) -> None:
+        while True:
+            await self.clock.sleep(self.options.probe_seconds)
+            self.members.release()
+            self.judge()
+
+    async def _follow(self) -> None:
+        while True:
+            await self.clock.sleep(self.options.membership_seconds)
+            await self._read_membership()
+
+    async def _read_membership(self) -> None:
+        try:
+            self.members.follow(await self._membership.read())
+        except UnknownError as error:
+            self._note_membership(str(error))
+        else:
+            self._note_membership("")
+
+    def _note_membership(self, problem: str) -> None:
+        """A list that cannot be read is no reason to stop serving by the last one."""
+        if problem and problem != self.membership_problem:
+            log.warning("brokers cannot be listed, the last list stands", reason=problem)
+        self.membership_problem = problem
+
+
+def describe(member: Member) -> dict[str, Any]:
+    """What this proxy had to do with a broker."""
+    tally = member.tally
+    mean = tally.seconds / tally.requests if tally.requests else None
+    return {
+        "ready": member.ready,
+        "requests": tally.requests,
+        "failures": tally.failures,
+        "mean_seconds": None if mean is None else round(mean, 6),
+        "probes": tally.probes,
+        "probe_failures": tally.probe_failures,
+    }

@@ -1,6 +1,8 @@
 """Talking to one broker: whole requests, and streams."""
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -11,7 +13,7 @@ from common.errors import BrokerUnreachable, InvalidRequest, TelemetryError
 from common.http.answers import send_bytes
 from common.http.body import ClientGone
 from common.queue.http import as_error
-from proxy.members import Member
+from proxy.member import Member
 from proxy.options import ProxyOptions
 
 _NETWORK = (aiohttp.ClientError, TimeoutError, ConnectionError)
@@ -22,6 +24,7 @@ _PASSED_BACK = ("Retry-After", "Www-Authenticate")
 Body = bytes | AsyncIterator[bytes]
 
 
+MAX_REFUSAL_BYTES = 1 << 20
 RETRY_AFTER = b"retry-after"
 EVENT_STREAM = "text/event-stream"
 
@@ -53,6 +56,8 @@ class Upstream:
 
     def __init__(self, options: ProxyOptions) -> None:
         self._options = options
+        self.verbs: Counter[str] = Counter()
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=options.connect_seconds)
         token = options.service_token.get_secret_value()
         self.session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {token}"},
@@ -69,21 +74,12 @@ class Upstream:
         Raises NotSentError when it cannot have reached the broker, BrokerUnreachable when nobody
         knows.
         """
-        timeout = aiohttp.ClientTimeout(
-            total=self._options.request_seconds, sock_connect=self._options.connect_seconds
-        )
         if not member.breaker.allows():
             raise NotSentError(f"{member.name} failed a moment ago")
+        began, failed = time.perf_counter(), True
         try:
-            async with self.session.request(
-                method,
-                member.url + target,
-                headers=headers,
-                data=body,
-                timeout=timeout,
-                allow_redirects=False,
-            ) as answer:
-                reply = await read_reply(answer)
+            reply = await self._exchange(member, method, target, headers, body)
+            failed = reply.status >= 500
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             member.breaker.failed(at_once=True)
             raise NotSentError(f"{member.name} does not accept: {error!r}") from error
@@ -94,9 +90,35 @@ class Upstream:
             ) from error
         except BaseException:
             member.breaker.gave_up()
+            failed = False
             raise
+        finally:
+            self.verbs[target[1:].partition("?")[0].partition("/")[0]] += 1
+            member.tally.count(time.perf_counter() - began, failed)
         member.breaker.succeeded()
         return reply
+
+    async def _exchange(
+        self, member: Member, method: str, target: str, headers: dict[str, str], body: Body
+    ) -> Reply:
+        """One request and its whole answer, within the time that an answer may take.
+
+        ``Member.cut_calls`` ends it sooner.
+        """
+        async with asyncio.timeout(self._options.request_seconds) as deadline:
+            member.calls.add(deadline)
+            try:
+                async with self.session.request(
+                    method,
+                    member.url + target,
+                    headers=headers,
+                    data=body,
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                ) as answer:
+                    return await read_reply(answer, self._options.max_event_bytes)
+            finally:
+                member.calls.discard(deadline)
 
     async def open_stream(
         self, member: Member, target: str, headers: dict[str, str]
@@ -117,7 +139,7 @@ class Upstream:
                 )
                 if answer.status != 200 or answer.content_type != EVENT_STREAM:
                     async with answer:
-                        raise as_error(answer.status, await answer.read())
+                        raise as_error(answer.status, await read_bounded(answer, MAX_REFUSAL_BYTES))
         except _NETWORK as error:
             raise BrokerUnreachable(f"{member.name} does not answer: {error!r}") from error
         member.breaker.succeeded()
@@ -128,8 +150,8 @@ class Upstream:
         await self.session.close()
 
 
-async def read_reply(answer: aiohttp.ClientResponse) -> Reply:
-    """Read an answer whole."""
+async def read_reply(answer: aiohttp.ClientResponse, limit_bytes: int) -> Reply:
+    """Read an answer whole, unless it is longer than any of ours."""
     return Reply(
         status=answer.status,
         headers=[
@@ -138,8 +160,21 @@ async def read_reply(answer: aiohttp.ClientResponse) -> Reply:
             if name in answer.headers
         ],
         content_type=answer.headers.get("Content-Type", "application/json").encode(),
-        body=await answer.read(),
+        body=await read_bounded(answer, limit_bytes),
     )
+
+
+async def read_bounded(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """The body of an answer; raises ClientPayloadError when it is over the limit."""
+    if answer.content_length is not None and answer.content_length <= limit_bytes:
+        return await answer.read()
+    chunks, size = [], 0
+    async for chunk in answer.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit_bytes:
+            raise aiohttp.ClientPayloadError(f"an answer is over {limit_bytes} bytes")
+    return b"".join(chunks)
 
 
 def blame(member: Member, error: Exception, body: Body) -> None:

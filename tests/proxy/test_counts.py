@@ -27,7 +27,7 @@ async def test_a_second_proxy_learns_the_count_from_who_knows(tmp_path: Path) ->
         await duo.brokers["broker-0"].client.request("PUT", "/topics/one", data=b'{"partitions":8}')
         urls = {"broker-0": duo.brokers["broker-0"].url, "broker-1": url}
         async with running_proxy(urls) as second:
-            assert await second.proxy.partitions("one") == 8
+            assert await second.proxy.topics.count("one") == 8
             await until(lambda: bool(second.proxy.members.well()))
 
 

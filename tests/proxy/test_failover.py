@@ -110,7 +110,7 @@ async def test_ready_follows_the_brokers(tmp_path: Path) -> None:
 async def test_a_request_that_may_have_been_done_is_not_sent_elsewhere() -> None:
     first, second = FaultyBroker("a", b""), FaultyBroker("b", b"")
     async with opened(first, second), running_proxy({"a": first.url, "b": second.url}) as proxy:
-        proxy.proxy._partitions["t"] = 1
+        proxy.proxy.topics._counts["t"] = 1
         answer = await proxy.client.produce("t", b"x")
     assert (answer.status, answer.code) == (503, "BROKER_UNREACHABLE")
     assert len(first.requests("produce")) + len(second.requests("produce")) == 1
@@ -131,7 +131,7 @@ async def test_a_brokers_answer_to_a_produce_is_passed_on_or_is_none(
 ) -> None:
     broker = FaultyBroker("a", raw)
     async with opened(broker), running_proxy({"a": broker.url}) as proxy:
-        proxy.proxy._partitions["t"] = 1
+        proxy.proxy.topics._counts["t"] = 1
         answer = await proxy.client.produce("t", b"x")
     assert answer.status == status
     assert answer.headers.get("Retry-After") == {429: "7", 503: "1"}.get(status)

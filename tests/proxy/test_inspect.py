@@ -13,14 +13,22 @@ async def test_a_topic_is_put_on_every_broker(trio: Cluster) -> None:
         assert len(broker.broker.topics.get("new").partitions) == 3
 
 
-async def test_a_topic_that_misses_a_broker_is_an_error(trio: Cluster) -> None:
+async def test_settings_that_miss_a_broker_are_an_error(trio: Cluster) -> None:
     await trio.gates["broker-1"].shut()
-    answer = await trio.client.request("PUT", "/topics/new", data=b"{}")
+    answer = await trio.client.request("PUT", "/topics/new", data=b'{"partitions": 3}')
     assert (answer.status, answer.code) == (503, "BROKER_UNREACHABLE")
 
 
-async def test_fewer_partitions_are_a_conflict(trio: Cluster) -> None:
-    answer = await trio.client.request("PUT", "/topics/t", data=b'{"partitions": 7}')
+async def test_asking_for_a_topic_needs_no_broker_that_is_away(trio: Cluster) -> None:
+    await trio.gates["broker-1"].shut()
+    await trio.until_ready_is("broker-1", False)
+    answer = await trio.client.request("PUT", "/topics/new", data=b"{}")
+    assert (answer.status, answer.json["partition_count"]) == (200, 4)
+    assert {row["broker"] for row in answer.json["partitions"]} == {"broker-0", "broker-2"}
+
+
+async def test_other_settings_are_a_conflict(trio: Cluster) -> None:
+    answer = await trio.client.request("PUT", "/topics/t", data=b'{"partitions": 9}')
     assert (answer.status, answer.code) == (409, "TOPIC_CONFLICT")
 
 

@@ -1,44 +1,51 @@
 """Membership: what can be written, and what is refused."""
 
 import os
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from common.options import EXIT_BAD_OPTIONS
-from proxy.members import Members, read_membership
+from proxy.membership import Address, membership, resolves
 from proxy.options import ProxyOptions
-from tests.support.clock import ManualClock
 
 TOKEN = "a-token-that-only-tests-know"
 
 
-def members(**given: Any) -> list[tuple[str, str]]:
+async def members(known: Collection[str] = (), **given: Any) -> list[Address]:
+    """What the options list; DNS knows the hosts ``known``."""
+
+    async def resolve(host: str) -> bool:
+        return host in known
+
     options = ProxyOptions(service_token=SecretStr(TOKEN), **given)
-    return [(member.name, member.url) for member in Members(options, ManualClock())]
+    return await membership(options, resolve).read()
 
 
-def test_a_broker_is_written_as_name_and_url() -> None:
+async def test_a_broker_is_written_as_name_and_url() -> None:
     given = "a=http://h1:7070, b=https://h2:7071/"
-    assert members(brokers=given) == [("a", "http://h1:7070"), ("b", "https://h2:7071")]
+    assert await members(brokers=given) == [("a", "http://h1:7070"), ("b", "https://h2:7071")]
 
 
-def test_a_broker_without_a_name_is_called_by_host_and_port() -> None:
-    assert members(brokers="http://127.0.0.1:7070") == [("127.0.0.1-7070", "http://127.0.0.1:7070")]
+async def test_a_broker_without_a_name_is_called_by_host_and_port() -> None:
+    assert await members(brokers="http://127.0.0.1:7070") == [
+        ("127.0.0.1-7070", "http://127.0.0.1:7070")
+    ]
 
 
-def test_a_stateful_set_gives_stable_names() -> None:
-    given = {"broker_service": "broker", "broker_count": 2, "broker_port": 7075}
-    assert members(**given) == [
+async def test_a_stateful_set_gives_stable_names() -> None:
+    given: dict[str, Any] = {"broker_service": "broker", "broker_count": 2, "broker_port": 7075}
+    assert await members(**given) == [
         ("broker-0", "http://broker-0.broker:7075"),
         ("broker-1", "http://broker-1.broker:7075"),
     ]
 
 
-def test_a_stateful_set_of_another_namespace_is_found_there() -> None:
-    given = {"broker_service": "broker", "broker_count": 1, "namespace": "queue"}
-    assert members(**given) == [("broker-0", "http://broker-0.broker.queue.svc:7070")]
+async def test_a_stateful_set_of_another_namespace_is_found_there() -> None:
+    given: dict[str, Any] = {"broker_service": "broker", "broker_count": 1, "namespace": "queue"}
+    assert await members(**given) == [("broker-0", "http://broker-0.broker.queue.svc:7070")]
 
 
 @pytest.mark.parametrize(
@@ -64,11 +71,11 @@ def test_a_stateful_set_of_another_namespace_is_found_there() -> None:
         "a=http://h 1",
     ],
 )
-def test_nonsense_is_refused_by_the_options_name(
+async def test_nonsense_is_refused_by_the_options_name(
     text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as refusal:
-        members(brokers=text)
+        await members(brokers=text)
     assert refusal.value.code == EXIT_BAD_OPTIONS
     assert capsys.readouterr().err.startswith("error: BROKERS")
 
@@ -77,30 +84,29 @@ def test_nonsense_is_refused_by_the_options_name(
     "given",
     [
         {},
-        {"broker_service": "b"},
         {"broker_count": 2},
         {"brokers": "http://h", "broker_service": "b"},
     ],
 )
-def test_no_brokers_and_brokers_twice_are_refused(
+async def test_no_brokers_and_brokers_twice_are_refused(
     given: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as refusal:
-        members(**given)
+        await members(**given)
     assert refusal.value.code == EXIT_BAD_OPTIONS
     assert "BROKER_SERVICE" in capsys.readouterr().err
 
 
-def test_a_service_that_is_no_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_service_that_is_no_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        members(broker_service="a/b", broker_count=1)
+        await members(broker_service="a/b", broker_count=1)
     assert "BROKER_SERVICE" in capsys.readouterr().err
 
 
-def test_the_environment_says_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ.keys() & {"BROKER_SERVICE", "BROKER_COUNT"}:
+async def test_the_environment_says_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ.keys() & {"BROKER_SERVICE", "BROKER_COUNT", "BROKERS_FILE"}:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SERVICE_TOKEN", TOKEN)
     monkeypatch.setenv("BROKERS", "a=http://h1:1,b=http://h2:2")
-    found = read_membership(ProxyOptions.load({}))
+    found = await membership(ProxyOptions.load({}), resolves).read()
     assert [name for name, _ in found] == ["a", "b"]

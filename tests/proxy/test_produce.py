@@ -137,7 +137,7 @@ async def test_what_the_client_says_of_itself_stays_at_the_proxy() -> None:
     broker = FaultyBroker("a", b"HTTP/1.1 503 Away\r\nContent-Length: 0\r\n\r\n")
     secrets = {"Host": "evil.example", "X-Forwarded-For": "10.1.2.3", "Cookie": "sweet=1"}
     async with opened(broker), running_proxy({"a": broker.url}) as proxy:
-        proxy.proxy._partitions["t"] = 4
+        proxy.proxy.topics._counts["t"] = 4
         await proxy.client.produce("t", b"x", headers=secrets | {"X-Request-ID": "mine"})
         (head,) = broker.requests("produce")
     assert f"Host: {broker.url[7:]}".encode() in head

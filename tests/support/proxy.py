@@ -102,7 +102,7 @@ async def cluster(
         urls = {name: gate.url for name, gate in gates.items()}
         proxy = await stack.enter_async_context(running_proxy(urls, clock, **given))
         await proxy.client.request("PUT", f"/topics/{topic}", data=b'{"partitions": 8}')
-        await proxy.proxy.partitions(topic)
+        await proxy.proxy.topics.count(topic)
         yield Cluster(**vars(proxy), brokers=brokers, gates=gates)
 
 
