@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from common.options import EXIT_BAD_OPTIONS
-from proxy.membership import Address, membership, resolves
+from proxy.membership import Address, Membership, UnknownError, membership, resolves
 from proxy.options import ProxyOptions
 
 TOKEN = "a-token-that-only-tests-know"
@@ -110,3 +111,82 @@ async def test_the_environment_says_it_too(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("BROKERS", "a=http://h1:1,b=http://h2:2")
     found = await membership(ProxyOptions.load({}), resolves).read()
     assert [name for name, _ in found] == ["a", "b"]
+
+
+class Names:
+    """A DNS that knows some hosts, or cannot say."""
+
+    def __init__(self, *hosts: str) -> None:
+        self.hosts = set(hosts)
+        self.away = False
+
+    async def resolve(self, host: str) -> bool:
+        """See ``Resolve``."""
+        if self.away:
+            raise UnknownError("no server could be reached")
+        return host in self.hosts
+
+
+def stateful_set(names: Names, **given: Any) -> Membership:
+    options = ProxyOptions(service_token=SecretStr(TOKEN), broker_service="b", **given)
+    return membership(options, names.resolve)
+
+
+async def listed(source: Membership) -> list[str]:
+    return [name for name, _ in await source.read()]
+
+
+async def test_replicas_are_found_by_their_names_and_followed() -> None:
+    names = Names("b-0.b")
+    source = stateful_set(names)
+    assert await listed(source) == ["b-0"]
+    names.hosts |= {"b-1.b", "b-2.b"}
+    assert await listed(source) == ["b-0", "b-1", "b-2"]
+    names.hosts -= {"b-2.b"}
+    assert await listed(source) == ["b-0", "b-1"]
+
+
+async def test_a_replica_below_another_is_one_even_while_its_name_is_gone() -> None:
+    assert await listed(stateful_set(Names("b-0.b", "b-2.b"))) == ["b-0", "b-1", "b-2"]
+
+
+async def test_replicas_counted_are_there_whatever_dns_says() -> None:
+    names = Names()
+    source = stateful_set(names, broker_count=2)
+    assert await listed(source) == ["b-0", "b-1"]
+    names.hosts.add("b-2.b")
+    assert await listed(source) == ["b-0", "b-1", "b-2"]
+
+
+async def test_no_name_and_no_answer_are_no_list() -> None:
+    names = Names()
+    source = stateful_set(names)
+    with pytest.raises(UnknownError, match="no name"):
+        await source.read()
+    names.away = True
+    with pytest.raises(UnknownError, match="no server"):
+        await source.read()
+
+
+async def test_a_name_that_nobody_has_does_not_resolve() -> None:
+    assert await resolves("localhost")
+    assert not await resolves("nobody-has-this.invalid")
+
+
+async def test_a_file_lists_brokers_by_line_or_comma(tmp_path: Path) -> None:
+    path = tmp_path / "brokers"
+    path.write_text("# the cluster\na=http://h1:1, b=http://h2:2\n\nhttp://h3:3  # new\n")
+    found = await members(brokers_file=path)
+    assert [name for name, _ in found] == ["a", "b", "h3-3"]
+
+
+async def test_a_file_that_is_no_list_is_refused_at_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.write_text("# nothing\n")
+    for path in (empty, tmp_path / "missing"):
+        with pytest.raises(SystemExit) as refusal:
+            await members(brokers_file=path)
+        assert refusal.value.code == EXIT_BAD_OPTIONS
+        assert "BROKERS_FILE" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ QUICK = {
     "probe_seconds": 0.02,
     "breaker_seconds": 0.02,
     "connect_seconds": 2.0,
+    "probe_timeout_seconds": 2.0,
     "request_seconds": 5.0,
 }
 
@@ -65,6 +66,9 @@ class Cluster(RunningProxy):
 def proxy_options(brokers: Mapping[str, str], **given: Any) -> ProxyOptions:
     """Options of a test proxy to brokers by name; ``given`` by field name."""
     names = tuple(f"{name}={url}" for name, url in brokers.items())
+    if "brokers_file" in given:
+        given["brokers_file"].write_text("\n".join(names))
+        names = ()
     return ProxyOptions(brokers=names, service_token=SecretStr(TOKEN), **(QUICK | given))
 
 
@@ -87,9 +91,13 @@ async def cluster(
     clock: Clock | None = None,
     piece_bytes: int = CHUNK_BYTES,
     topic: str = "t",
+    listed: Collection[str] = (),
     **given: Any,
 ) -> AsyncIterator[Cluster]:
-    """Serve ``count`` brokers and a proxy to them that knows ``topic``."""
+    """Serve ``count`` brokers and a proxy to them, or to those ``listed``, that knows ``topic``.
+
+    With ``brokers_file`` among the options the list is written there.
+    """
     async with contextlib.AsyncExitStack() as stack:
         brokers = {
             name: await stack.enter_async_context(
@@ -99,7 +107,7 @@ async def cluster(
         }
         gates = {name: Gate(broker.url, piece_bytes) for name, broker in brokers.items()}
         await stack.enter_async_context(opened(*gates.values()))
-        urls = {name: gate.url for name, gate in gates.items()}
+        urls = {name: gate.url for name, gate in gates.items() if not listed or name in listed}
         proxy = await stack.enter_async_context(running_proxy(urls, clock, **given))
         await proxy.client.request("PUT", f"/topics/{topic}", data=b'{"partitions": 8}')
         await proxy.proxy.topics.count(topic)
