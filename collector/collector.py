@@ -15,7 +15,8 @@ from common.errors import Unavailable
 from common.lifecycle import Lifecycle
 from common.lock import DirectoryTakenError, lock_directory, unlock
 from common.options import refuse
-from common.queue.http import HttpConsumer
+from common.queue.base import Consumer
+from common.queue.factory import open_consumer
 from common.storage.factory import open_store
 
 log = logs.get("collector")
@@ -67,18 +68,20 @@ class Collector:
             raise Unavailable("the collector is not started")
         return self._pipeline.stats()
 
-    def _consumer(self) -> HttpConsumer:
+    def _consumer(self) -> Consumer:
         options = self.options
-        return HttpConsumer(
+        return open_consumer(
             options.queue_url,
             options.service_token,
             options.topic,
             options.group,
             options.buffer_messages,
             options.delivery_messages,
+            options.direct,
+            self.clock,
         )
 
-    def _open(self, consumer: HttpConsumer) -> Pipeline:
+    def _open(self, consumer: Consumer) -> Pipeline:
         options = self.options
         store = open_store(options.store, sqlite_path=options.sqlite_path, writable=True)
         return Pipeline(options, self.clock, consumer, store)

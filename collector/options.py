@@ -12,6 +12,11 @@ class CollectorOptions(ServiceOptions):
     data_dir: Path = option("DATA_DIR", ..., "Directory of this collector's spool; one each.")
     instance_id: str = option("INSTANCE_ID", "collector-0", "Name of this collector in its logs.")
     queue_url: str = option("MSG_QUEUE_ADDR", "http://127.0.0.1:7080", "Where the queue is.")
+    direct: bool = option(
+        "MSG_QUEUE_DIRECT",
+        False,
+        "Read straight from the brokers that the proxy at MSG_QUEUE_ADDR names; it stands by.",
+    )
     topic: str = option("MSG_QUEUE_TOPIC", "telemetry", "Topic consumed.")
     group: str = option("CONSUMER_GROUP", "collectors", "Group whose work is shared.")
     buffer_messages: int = option(

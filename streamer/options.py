@@ -26,6 +26,11 @@ class StreamerOptions(ServiceOptions):
         "URL of the proxy, or of a broker.",
         pattern=r"^https?://\S+$",
     )
+    direct: bool = option(
+        "MSG_QUEUE_DIRECT",
+        False,
+        "Send straight to the brokers that the proxy at MSG_QUEUE_ADDR names; it stands by.",
+    )
     topic: str = option(
         "MSG_QUEUE_TOPIC",
         "telemetry",

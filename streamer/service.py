@@ -13,7 +13,7 @@ from common.clock import Clock, SystemClock
 from common.errors import TelemetryError
 from common.lifecycle import Lifecycle
 from common.queue.base import Producer
-from common.queue.http import HttpProducer
+from common.queue.factory import open_producer
 from streamer.feed import Feed
 from streamer.lane import Outlet
 from streamer.metrics import StreamerMetrics
@@ -113,8 +113,8 @@ class StreamerService:
         content = await self.feed.source.open()
         if not self.feed.event_time.stable:  # other times, so other batches
             content += f"-{int(self._clock.wall() * MS_PER_SECOND)}"
-        producer = self._producer = self._producer or HttpProducer(
-            options.queue_url, options.service_token
+        producer = self._producer = self._producer or open_producer(
+            options.queue_url, options.service_token, options.direct, self._clock
         )
         partitions = await unless_stopping(
             self.lifecycle.stopping,

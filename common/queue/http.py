@@ -31,10 +31,15 @@ _NONSENSE = (ValueError, RecursionError)  # what decoding raises: msgspec's, Uni
 
 
 class HttpProducer:
-    """Sends over HTTP; one session, one connection for each send in flight."""
+    """Sends over HTTP; one session, one connection for each send in flight.
 
-    def __init__(self, base_url: str, token: SecretStr) -> None:
+    ``partitions`` is the topic's count when the other side is one broker of several: a topic that
+    it does not know is made so there.
+    """
+
+    def __init__(self, base_url: str, token: SecretStr, partitions: int = 0) -> None:
         self._session = open_session(base_url, token, REQUEST_SECONDS)
+        self._count = {"partitions": str(partitions)} if partitions else {}
 
     async def partitions(self, topic: str) -> int:
         """See ``Producer``."""
@@ -53,7 +58,7 @@ class HttpProducer:
             self._session,
             "POST",
             "/produce",
-            params={"topic": topic, "partition": str(partition)},
+            params={"topic": topic, "partition": str(partition), **self._count},
             data=body,
             headers=headers,
         )
@@ -68,7 +73,8 @@ class HttpConsumer:
     """Reads one group's event stream, and opens it again whenever it ends.
 
     With ``batch`` up to so many messages come in a delivery and share its receipt; without it each
-    message is a delivery.
+    message is a delivery. ``partitions`` is the topic's count when the other side is one broker of
+    several.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class HttpConsumer:
         group: str,
         max_in_flight: int,
         batch: int | None,
+        partitions: int = 0,
     ) -> None:
         self._session = open_session(base_url, token, REQUEST_SECONDS)
         self._lost = False
@@ -86,6 +93,8 @@ class HttpConsumer:
         self._stream_params = self._params | {"max_in_flight": str(max_in_flight)}
         if batch is not None:
             self._stream_params["batch"] = str(batch)
+        if partitions:
+            self._stream_params["partitions"] = str(partitions)
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         """See ``Consumer``."""
