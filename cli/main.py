@@ -14,6 +14,7 @@ from broker.app import create_app as create_broker
 from broker.options import BrokerOptions
 from cli.run import RunPlan, run_once
 from cli.service_command import service_command
+from cli.topics import TopicsPlan, run_topics
 from cli.up import UpPlan, run_up
 from collector.app import create_app as create_collector
 from collector.options import CollectorOptions
@@ -78,6 +79,27 @@ def run(
             "without --once use `telemetry up --csv FILE`", param_hint="--once"
         )
     raise typer.Exit(run_once(RunPlan(data_dir.resolve(), brokers, csv.resolve())))
+
+
+@app.command("topics")
+def topics(
+    queue: Annotated[
+        str | None, typer.Option(help="URL of the proxy [env: MSG_QUEUE_ADDR].")
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what would move with --brokers; nothing does.")
+    ] = False,
+    brokers: Annotated[int | None, typer.Option(min=1, max=1000, help="For --plan.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """List topics with the owner and depth of every partition, or plan another number of brokers.
+
+    The token is SERVICE_TOKEN, or the one kept in the data directory.
+    """
+    if plan != (brokers is not None):
+        raise typer.BadParameter("--plan and --brokers go together", param_hint="--plan")
+    raise typer.Exit(run_topics(TopicsPlan(data_dir, queue, plan, brokers, as_json)))
 
 
 @app.command("generate")
