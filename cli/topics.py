@@ -172,7 +172,10 @@ def render_moves(moves: Moves) -> str:
         f"topic {moves.topic}: {len(moves.moves)} of {moves.partitions} partitions move "
         f"({part:.0%}), {len(moves.before)} -> {len(moves.after)} brokers"
     ]
-    both = sorted(moves.before.keys() | moves.after.keys())
-    lines += [f"  {it:<24} {moves.before.get(it, 0):>4} -> {moves.after.get(it, 0):>4}" for it in both]
+    before, after = moves.before, moves.after
+    lines += [
+        f"  {name:<24} {before.get(name, 0):>4} -> {after.get(name, 0):>4}"
+        for name in sorted(before.keys() | after.keys())
+    ]
     lines += [f"  partition {at:>3}  {one} -> {other}" for at, one, other in moves.moves]
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from common.queue.http import as_error
 from common.wire import check_name, partition_for
 from proxy.member import Member
 from proxy.proxy import NO_BROKER, Proxy
-from proxy.upstream import Body, NotSentError, Reply, passed_on
+from proxy.upstream import Body, NotSentError, Reply, passed_on, unless_gone
 
 
 class Request(NamedTuple):
@@ -53,7 +53,8 @@ class Produce:
         partition = self._choose(given, partitions, key)
         body = await take_body(scope, receive, self._proxy.options.max_body_bytes)
         request = Request(topic, partition, given, passed_on(scope), body, bool(key))
-        reply = await self._send(request, partitions)
+        async with unless_gone(receive if request.whole else None):
+            reply = await self._send(request, partitions)
         await reply.send(send)
 
     def _choose(self, given: dict[str, str], partitions: int, idempotency_key: str) -> int:

@@ -1,13 +1,14 @@
 """Talking to one broker: whole requests, and streams."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import aiohttp
-from starlette.types import Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from common.errors import BrokerUnreachable, InvalidRequest, TelemetryError
 from common.http.answers import send_bytes
@@ -148,6 +149,35 @@ class Upstream:
     async def close(self) -> None:
         """Let go of every connection."""
         await self.session.close()
+
+
+@contextlib.asynccontextmanager
+async def unless_gone(receive: Receive | None) -> AsyncIterator[None]:
+    """End what is under way when the client leaves; raises ClientGone.
+
+    ``receive`` must have given the whole body before.
+    """
+    if receive is None:
+        yield
+        return
+    deadline = asyncio.timeout(None)
+    watcher = asyncio.create_task(end_with_client(receive, deadline))
+    try:
+        async with deadline:
+            yield
+    except TimeoutError:
+        if deadline.expired():
+            raise ClientGone from None
+        raise
+    finally:
+        watcher.cancel()
+
+
+async def end_with_client(receive: Receive, deadline: asyncio.Timeout) -> None:
+    """Let a deadline pass as soon as the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    deadline.reschedule(asyncio.get_running_loop().time())
 
 
 async def read_reply(answer: aiohttp.ClientResponse, limit_bytes: int) -> Reply:

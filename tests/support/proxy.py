@@ -114,8 +114,8 @@ async def cluster(
         yield Cluster(**vars(proxy), brokers=brokers, gates=gates)
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def until(holds: Callable[[], bool], seconds: float = SOON_SECONDS) -> None:
     """Return as soon as something holds; raises TimeoutError."""
-    async with asyncio.timeout(SOON_SECONDS):
+    async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  what is waited for is another's insides
             await asyncio.sleep(POLL_SECONDS)
