@@ -8,7 +8,7 @@ from common.clock import Clock
 from common.http.service import create_service_app
 from common.lifecycle import Lifecycle
 from proxy.consume import Consume
-from proxy.inspect import Everywhere, Gather, ListMessages, PutTopic
+from proxy.inspect import DeleteTopic, DrainOne, Everywhere, Gather, ListMessages, PutTopic
 from proxy.options import ProxyOptions
 from proxy.produce import Produce
 from proxy.proxy import Proxy
@@ -36,6 +36,13 @@ def routes(proxy: Proxy) -> list[BaseRoute]:
         Route("/extend", Settle(proxy, "extend", "extended"), methods=["POST"]),
         Route("/topics", Gather(proxy, "topics", "/topics"), methods=["GET"]),
         Route("/topics/{topic}", PutTopic(proxy), methods=["PUT"]),
+        Route("/topics/{topic}", DeleteTopic(proxy), methods=["DELETE"]),
+        Route("/pause", Everywhere(proxy), methods=["POST"]),
+        Route("/resume", Everywhere(proxy), methods=["POST"]),
+        Route("/purge", Everywhere(proxy), methods=["POST"]),
+        Route("/kick", Everywhere(proxy), methods=["POST"]),
+        Route("/drain", DrainOne(proxy), methods=["POST"]),
+        Route("/drain", Everywhere(proxy), methods=["GET"]),
         Route("/groups", Gather(proxy, "groups", "/groups"), methods=["GET"]),
         Route("/groups/{group}/seek", Everywhere(proxy), methods=["POST"]),
         Route("/groups/{group}", Everywhere(proxy), methods=["DELETE"]),

@@ -7,7 +7,7 @@ from starlette.types import Receive, Scope, Send
 from common.errors import MethodNotAllowed, Unavailable
 from common.http.body import integer, parameters
 from common.wire import DEFAULT_IN_FLIGHT, check_name
-from proxy.fanin import FanIn
+from proxy.fanin import FanIn, Wanted
 from proxy.proxy import Proxy
 from proxy.upstream import passed_on
 
@@ -31,6 +31,6 @@ class Consume:
         given.pop("max_in_flight", None)
         partitions = await self._proxy.topics.count(topic)
         target = "/consume?" + urlencode(given | {"partitions": str(partitions)})
-        fan_in = FanIn(self._proxy, target, total, passed_on(scope))
+        fan_in = FanIn(self._proxy, Wanted(topic, partitions, target, total, passed_on(scope)))
         await fan_in.open()
         await fan_in.run(scope, receive, send)

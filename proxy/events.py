@@ -1,4 +1,4 @@
-"""A broker's event stream as the proxy passes it on: whole events, without the broker's goodbye."""
+"""A broker's event stream as the proxy passes it on: whole events, its goodbye apart."""
 
 from collections.abc import AsyncIterator
 
@@ -6,12 +6,13 @@ import aiohttp
 
 from common.wire import GOODBYE_EVENT
 
+FOR_THE_CLIENT = (b'"code":"KICKED"', b'"code":"TOPIC_GREW"')
 EVENT_END = b"\n\n"
 BROKERS_GOODBYE = f"event: {GOODBYE_EVENT}\n".encode()
 
 
 async def whole_events(answer: aiohttp.ClientResponse, limit_bytes: int) -> AsyncIterator[bytes]:
-    """A broker's events, as many as came together, never a part of one; not its goodbye."""
+    """A broker's events, as many as came together, never a part of one."""
     held: list[bytes] = []
     size = 0
     async for chunk in answer.content.iter_any():
@@ -25,14 +26,17 @@ async def whole_events(answer: aiohttp.ClientResponse, limit_bytes: int) -> Asyn
         text = b"".join(held)
         events, ended, rest = text.rpartition(EVENT_END)
         held, size = ([rest] if rest else []), len(rest)
-        events = without_goodbye(events + ended)
-        if events:
-            yield events
+        yield events + ended
 
 
-def without_goodbye(events: bytes) -> bytes:
-    """Events without the broker's last word, which is not ours."""
+def split_goodbye(events: bytes) -> tuple[bytes, bytes]:
+    """Events, and the broker's last word if it is among them."""
     if events.startswith(BROKERS_GOODBYE):
-        return b""
+        return b"", events
     at = events.rfind(b"\n" + BROKERS_GOODBYE)
-    return events if at < 0 else events[: at + 1]
+    return (events, b"") if at < 0 else (events[: at + 1], events[at + 1 :])
+
+
+def is_passing(goodbye: bytes) -> bool:
+    """Whether a broker's goodbye is none, or only says that this broker stops."""
+    return not any(code in goodbye for code in FOR_THE_CLIENT)

@@ -1,39 +1,55 @@
 """Many brokers' event streams as one."""
 
 import asyncio
+from typing import NamedTuple
 
 import aiohttp
 from starlette.types import Receive, Scope, Send
 
 from common import logs
-from common.errors import BrokerUnreachable, TelemetryError
+from common.errors import BrokerUnreachable, TelemetryError, TopicConflict
 from common.http import sse
 from common.queue.shares import Shares
 from common.retry import Backoff
 from common.wire import GOODBYE_EVENT
-from proxy.events import whole_events
+from proxy.events import is_passing, split_goodbye, whole_events
 from proxy.member import Member
 from proxy.proxy import Proxy
 
 log = logs.get("proxy.consume")
 
 LAST_RETRY_SECONDS = 2.0
-STOPPING = b'{"reason":"the proxy is stopping"}'
-NO_SHARE = b'{"reason":"more brokers than max_in_flight was divided among"}'
+STOPPING = sse.encode(GOODBYE_EVENT, "", b'{"code":"STOPPING","reason":"the proxy is stopping"}')
+JOINED = sse.encode(
+    GOODBYE_EVENT,
+    "",
+    b'{"code":"BROKERS_JOINED","reason":"max_in_flight is divided anew among more brokers"}',
+)
+GREW = sse.encode(
+    GOODBYE_EVENT, "", b'{"code":"TOPIC_GREW","reason":"the topic has more partitions now"}'
+)
+
+
+class Wanted(NamedTuple):
+    """What a client consumes: ``target`` is each broker's request, its share to be added."""
+
+    topic: str
+    partitions: int
+    target: str
+    max_in_flight: int
+    headers: dict[str, str]
 
 
 class FanIn:
     """One client's stream, fed by one stream from each broker, also from those that join later.
 
     The queue between them holds one chunk a broker: a client that does not read stops them all.
-    ``target`` is the request that each broker gets, its share of ``max_in_flight`` to be added.
     """
 
-    def __init__(self, proxy: Proxy, target: str, total: int, headers: dict[str, str]) -> None:
+    def __init__(self, proxy: Proxy, wanted: Wanted) -> None:
         self._proxy = proxy
-        self._target = target
-        self._headers = headers
-        self._shares = Shares(total, [member.name for member in proxy.members])
+        self._wanted = wanted
+        self._shares = Shares(wanted.max_in_flight, [member.name for member in proxy.members])
         self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(max(1, len(proxy.members)))
         self._opened: dict[str, aiohttp.ClientResponse] = {}
         self._pumps: dict[Member, asyncio.Task[None]] = {}
@@ -46,7 +62,9 @@ class FanIn:
             *(self._open(member) for member in members), return_exceptions=True
         )
         errors = [result for result in results if isinstance(result, TelemetryError)]
-        refusal = next((error for error in errors if error.retry_after_seconds is None), None)
+        refusal = next((error for error in errors if is_refusal(error)), None)
+        if any(isinstance(error, TopicConflict) for error in errors):
+            await self._proxy.topics.agree(self._wanted.topic)
         if refusal is not None or not self._opened:
             self._close()
             raise refusal or BrokerUnreachable("no broker takes a consumer now")
@@ -82,7 +100,7 @@ class FanIn:
             if chunk is None:
                 break
             await self._send(send, chunk, more=True)
-        await self._send(send, sse.encode(GOODBYE_EVENT, "", self._last_word), more=False)
+        await self._send(send, self._last_word, more=False)
 
     async def _send(self, send: Send, chunk: bytes, more: bool) -> None:
         async with asyncio.timeout(self._proxy.options.send_timeout_seconds):
@@ -108,9 +126,7 @@ class FanIn:
                 if member in self._pumps:
                     continue
                 if not self._shares.of(member.name):
-                    self._last_word = NO_SHARE
-                    await self._chunks.put(None)
-                    return
+                    return await self._end(JOINED)
                 self._pumps[member] = asyncio.create_task(self._pump(member))
             await members.changed()
 
@@ -123,19 +139,45 @@ class FanIn:
                 async with answer:
                     async for events in whole_events(answer, self._proxy.options.max_event_bytes):
                         backoff.reset()
-                        await self._chunks.put(events)
+                        await self._pass_on(events)
+            except TopicConflict:
+                await self._look_at_topic()
             except (aiohttp.ClientError, TimeoutError, ConnectionError, TelemetryError) as error:
                 log.debug("broker stream lost", broker=member.name, reason=repr(error))
             await backoff.wait()
+
+    async def _pass_on(self, events: bytes) -> None:
+        """A broker's goodbye ends the client's stream if it is meant for the client."""
+        events, goodbye = split_goodbye(events)
+        if events:
+            await self._chunks.put(events)
+        if not is_passing(goodbye):
+            self._proxy.topics.forget(self._wanted.topic)
+            await self._end(goodbye)
+
+    async def _end(self, last_word: bytes) -> None:
+        self._last_word = last_word
+        await self._chunks.put(None)
+
+    async def _look_at_topic(self) -> None:
+        """A broker counts otherwise: if the topic grew, the client has to come again."""
+        if await self._proxy.topics.agree(self._wanted.topic) != self._wanted.partitions:
+            await self._end(GREW)
 
     async def _open(self, member: Member) -> None:
         self._opened[member.name] = await self._connect(member)
 
     async def _connect(self, member: Member) -> aiohttp.ClientResponse:
-        target = f"{self._target}&max_in_flight={self._shares.of(member.name)}"
-        return await self._proxy.upstream.open_stream(member, target, self._headers)
+        share = self._shares.of(member.name)
+        target = f"{self._wanted.target}&max_in_flight={share}"
+        return await self._proxy.upstream.open_stream(member, target, self._wanted.headers)
 
     def _close(self) -> None:
         for answer in self._opened.values():
             answer.close()
         self._opened.clear()
+
+
+def is_refusal(error: TelemetryError) -> bool:
+    """Whether an error is for the client to hear; a count that grew is not its fault."""
+    return error.retry_after_seconds is None and not isinstance(error, TopicConflict)

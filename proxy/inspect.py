@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from common.errors import BrokerUnreachable, NotFound, TelemetryError
+from common.errors import BrokerUnreachable, InvalidRequest, NotFound, TelemetryError
 from common.http.answers import send_json
 from common.http.body import integer, parameters, read_body
 from common.wire import JSON_SPACE, MAX_PARTITIONS, check_name
@@ -67,8 +67,9 @@ class Everywhere:
         members = one_or_all(self._proxy, given)
         body = await read_body(scope, receive, MAX_TOPIC_BODY)
         target = f"{quote(scope['path'])}?" + urlencode(given)
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
         answers = await asyncio.gather(
-            *(self._ask(member, scope["method"], target, body) for member in members)
+            *(self._ask(member, method, target, body) for member in members)
         )
         found = {
             member.name: answer
@@ -84,6 +85,27 @@ class Everywhere:
             return await self._proxy.ask(member, method, target, body)
         except NotFound:
             return None
+
+
+class DeleteTopic(Everywhere):
+    """``DELETE /topics/{topic}`` on every broker."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._proxy.topics.forget(scope["path_params"]["topic"])
+
+
+class DrainOne(Everywhere):
+    """``POST /drain`` on the broker that ``broker=`` names: all at once would take no produce."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = parameters(scope)
+        if "broker" not in given:
+            raise InvalidRequest("say which broker with broker=")
+        await super().__call__(scope, receive, send)
+        self._proxy.members.set_draining(self._proxy.members.get(given["broker"]), True)
 
 
 class PutTopic:
@@ -106,11 +128,13 @@ class PutTopic:
             body = msgspec.json.encode({"partitions": partitions})
         else:
             members = self._proxy.members.listed()
-            self._proxy.topics.forget(name)
         target = f"/topics/{quote(name)}"
-        answers = await asyncio.gather(
-            *(self._proxy.ask(member, "PUT", target, body) for member in members)
-        )
+        try:
+            answers = await asyncio.gather(
+                *(self._proxy.ask(member, "PUT", target, body) for member in members)
+            )
+        finally:
+            self._proxy.topics.forget(name)
         if not answers:
             raise BrokerUnreachable(NO_BROKER)
         await send_json(send, merge_topics(answers)[0])

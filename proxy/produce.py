@@ -6,13 +6,15 @@ from urllib.parse import urlencode
 
 from starlette.types import Message, Receive, Scope, Send
 
-from common.errors import BrokerUnreachable, Draining, TooLarge, Unavailable
+from common.errors import BrokerUnreachable, Draining, TooLarge, TopicConflict, Unavailable
 from common.http.body import ClientGone, header, integer, parameters
 from common.queue.http import as_error
 from common.wire import check_name, partition_for
 from proxy.member import Member
 from proxy.proxy import NO_BROKER, Proxy
 from proxy.upstream import Body, NotSentError, Reply, passed_on, unless_gone
+
+CONFLICT = TopicConflict.status
 
 
 class Request(NamedTuple):
@@ -23,7 +25,7 @@ class Request(NamedTuple):
     given: dict[str, str]
     headers: dict[str, str]
     body: Body
-    keyed: bool
+    key: str
 
     def target(self, partitions: int) -> str:
         """What the broker is asked, the count that the partition was chosen by included."""
@@ -48,14 +50,27 @@ class Produce:
             raise Unavailable("the proxy is stopping")
         given = parameters(scope)
         topic = check_name(given.get("topic"), "topic")
-        partitions = await self._proxy.topics.count(topic)
         key = (header(scope, b"idempotency-key") or b"").decode("latin-1")
+        partitions = await self._proxy.topics.count(topic)
         partition = self._choose(given, partitions, key)
         body = await take_body(scope, receive, self._proxy.options.max_body_bytes)
-        request = Request(topic, partition, given, passed_on(scope), body, bool(key))
+        request = Request(topic, partition, given, passed_on(scope), body, key)
         async with unless_gone(receive if request.whole else None):
             reply = await self._send(request, partitions)
+            if reply.status == CONFLICT:
+                reply = await self._send_agreed(request)
         await reply.send(send)
+
+    async def _send_agreed(self, request: Request) -> Reply:
+        """The topic grew, or one broker has not heard of it yet: agree on the count, then again."""
+        partitions = await self._proxy.topics.agree(request.topic)
+        reply = None
+        if request.whole:
+            partition = self._choose(request.given, partitions, request.key)
+            reply = await self._send(request._replace(partition=partition), partitions)
+        if reply is None or reply.status == CONFLICT:
+            raise Unavailable(f"the brokers did not agree on the partitions of {request.topic}")
+        return reply
 
     def _choose(self, given: dict[str, str], partitions: int, idempotency_key: str) -> int:
         if "partition" in given:
@@ -104,7 +119,7 @@ class Produce:
                     member, "POST", target, request.headers, request.body
                 )
             except BrokerUnreachable as error:
-                if not (request.keyed and request.whole):
+                if not (request.key and request.whole):
                     raise
                 if not member.ready:
                     raise NotSentError(str(error)) from error

@@ -4,8 +4,15 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from common import logs
+
 if TYPE_CHECKING:
     from proxy.proxy import Proxy
+
+
+log = logs.get("proxy.topics")
 
 
 class Topics:
@@ -26,6 +33,26 @@ class Topics:
     async def count(self, topic: str) -> int:
         """The partition count of a topic, which is made when it is not there."""
         return self._counts.get(topic) or await self._ask(topic)
+
+    async def agree(self, topic: str) -> int:
+        """A broker counts otherwise: take the largest count, and tell it to those that lack it.
+
+        A broker that was away while a topic grew hears of it so.
+        """
+        self.forget(topic)
+        count = await self.count(topic)
+        body = msgspec.json.encode({"partitions": count})
+        answers = await asyncio.gather(
+            *(
+                self._proxy.ask(member, "PUT", f"/topics/{topic}", body)
+                for member in self._proxy.members.well()
+            ),
+            return_exceptions=True,
+        )
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                log.warning("topic's partition count not agreed", topic=topic, reason=str(answer))
+        return count
 
     async def all(self) -> dict[str, int]:
         """The counts that the brokers know, of every topic."""
