@@ -102,6 +102,7 @@ async def test_an_owner_that_is_away_is_gone_round_by_the_proxy_until_it_is_back
         taken = await producer.send("t", partition, [b"1"], "key-1")
         assert not taken.id.startswith("broker-1:")
         assert through_proxy(trio, "produce") >= 1
+        await trio.until_ready_is("broker-1", False)
         await trio.gates["broker-1"].open()
         await trio.until_ready_is("broker-1", True)
         async with asyncio.timeout(10):
