@@ -90,9 +90,9 @@ class Members:
             self._judge(member, False, f"calls itself {found.instance}, as {twin.name} does")
             return
         member.instance, member.met = found.instance, True
+        if found.ready and not member.ready:
+            member.breaker.succeeded()  # it is back; one that was there is for requests to judge
         self._judge(member, found.ready, "" if found.ready else "not ready")
-        if found.ready:
-            member.breaker.succeeded()
         member.empty = found.empty
         self.set_draining(member, found.draining)
 

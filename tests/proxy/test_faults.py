@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from proxy.breaker import FAILURES_TO_OPEN
 from tests.support.broker import RunningBroker, running_broker
 from tests.support.client import payload
 from tests.support.faulty import FaultyBroker, Listener, opened
@@ -113,6 +114,21 @@ async def test_a_broker_that_accepts_and_stalls_is_left_for_its_stand_in(tmp_pat
                 await until(lambda: proxy.proxy.members.get("broker-1").ready)
                 back = await proxy.client.produce("t", b"x", partition=partition)
                 assert back.json["id"].startswith("broker-1:")
+
+
+async def test_probes_that_pass_do_not_close_what_requests_opened(tmp_path: Path) -> None:
+    async with spoiled(tmp_path, request_seconds=0.05, breaker_seconds=60.0) as it:
+        it.link.poison = Poison("stall", PRODUCE)
+        for _ in range(FAILURES_TO_OPEN):
+            assert (await it.produce()).code == "BROKER_UNREACHABLE"
+        member = it.proxy.proxy.members.get("b")
+        assert member.breaker.state == "open"
+        probes = member.tally.probes
+        await until(lambda: member.tally.probes > probes + 2)
+        assert (member.ready, member.breaker.state) == (True, "open")
+        struck = it.link.struck
+        assert (await it.produce()).code == "BROKER_UNREACHABLE"
+        assert it.link.struck == struck
 
 
 async def test_an_answer_that_trickles_is_cut_by_the_deadline(tmp_path: Path) -> None:
