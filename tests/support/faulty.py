@@ -34,9 +34,14 @@ class Listener:
         self._accepting = False
         if self._server is not None:
             self._server.close()
-        for task in self._tasks:
+        await self.cut()
+
+    async def cut(self) -> None:
+        """Cut the connections that are there; new ones are taken."""
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Speak to one client."""

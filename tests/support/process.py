@@ -1,0 +1,62 @@
+"""A service as a process that can be killed, paused and started again."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.support.broker import READY_POLL_SECONDS, START_SECONDS, broker_environment
+from tests.support.client import BrokerClient
+
+
+class ServiceProcess:
+    """``python -m <service>`` on a port that it keeps, with everything it writes kept."""
+
+    def __init__(
+        self, service: str, data_dir: Path, port: int, environment: Mapping[str, str]
+    ) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.log_path = data_dir.with_name(f"{data_dir.name}.log")
+        self._service = service
+        self._environment = broker_environment(data_dir, port) | dict(environment)
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, or is paused."""
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Start it and return when it is ready."""
+        with self.log_path.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", self._service, env=self._environment, stdout=log, stderr=log
+            )
+        async with asyncio.timeout(START_SECONDS), BrokerClient(self.url) as client:
+            while not await client.is_ready():
+                if not self.alive:
+                    raise RuntimeError(f"{self._service} ended; see {self.log_path}")
+                await asyncio.sleep(READY_POLL_SECONDS)
+
+    async def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None and self.alive:
+            self._process.kill()
+            await self._process.wait()
+
+    async def terminate(self) -> int:
+        """SIGTERM; return the exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return await self._process.wait()
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        if self._process is not None and self.alive:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        if self._process is not None and self.alive:
+            self._process.send_signal(signal.SIGCONT)
