@@ -144,6 +144,7 @@ class Upstream:
         except _NETWORK as error:
             raise BrokerUnreachable(f"{member.name} does not answer: {error!r}") from error
         member.breaker.succeeded()
+        member.silences = 0  # acks of what it sends now need not wait for a probe
         return answer
 
     async def close(self) -> None:

@@ -1,7 +1,10 @@
 """Brokers and proxies as processes, and the links between them."""
 
 import asyncio
+import contextlib
 from pathlib import Path
+
+import aiohttp
 
 from tests.support.broker import free_port
 from tests.support.client import BrokerClient
@@ -10,6 +13,7 @@ from tests.support.toxic import ToxicLink
 
 PROXIES = 2
 LOOK_SECONDS = 0.1
+ANSWER_SECONDS = 5.0
 TOPIC = "t"
 BROKER_OPTIONS = {
     "PARTITIONS_PER_TOPIC": "8",
@@ -27,9 +31,12 @@ PROXY_OPTIONS = {
 
 
 class Fleet:
-    """Owns every process and link; the proxies read its list of brokers from a file."""
+    """Owns every process and link; the proxies read its list of brokers from a file.
 
-    def __init__(self, directory: Path, brokers: int) -> None:
+    Without links the proxies reach the brokers straight.
+    """
+
+    def __init__(self, directory: Path, brokers: int, linked: bool = True) -> None:
         self.brokers: dict[str, ServiceProcess] = {}
         self.links: dict[str, ToxicLink] = {}
         names = [f"proxy-{number}" for number in range(PROXIES)]
@@ -38,6 +45,7 @@ class Fleet:
         self._list = directory / "brokers"
         self._listed: list[str] = []
         self._first = brokers
+        self._linked = linked
         self._made = 0
 
     @property
@@ -101,13 +109,17 @@ class Fleet:
     def _write(self, names: list[str]) -> None:
         self._listed = names
         new = self._list.with_suffix(".new")
-        new.write_text("\n".join(f"{name}={self.links[name].url}" for name in names))
+        ways = self.links if self._linked else self.brokers
+        new.write_text("\n".join(f"{name}={ways[name].url}" for name in names))
         new.replace(self._list)
 
     async def _until_let_go(self, proxy: ServiceProcess, name: str) -> None:
+        """Ask again and again: the proxy itself may be down or paused meanwhile."""
+        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
         async with BrokerClient(proxy.url) as client:
             while True:
-                rows = (await client.request("GET", "/status")).json["brokers"]
-                if name not in {row["broker"] for row in rows}:
-                    return
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    answer = await client.request("GET", "/status", timeout=timeout)
+                    if name not in {row["broker"] for row in answer.json["brokers"]}:
+                        return
                 await asyncio.sleep(LOOK_SECONDS)

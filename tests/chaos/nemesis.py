@@ -11,7 +11,7 @@ from tests.support.process import ServiceProcess
 LONGEST_PAUSE_SECONDS = 40.0
 MOST_BROKERS = 5
 FEWEST_BROKERS = 3
-DRAIN_SECONDS = 60.0
+DRAIN_SECONDS = 120.0
 DOUBLE_CHANCE = 0.3
 
 

@@ -7,9 +7,9 @@ LONGEST_SECONDS = 10.0
 POLL_SECONDS = 0.002
 
 
-async def until(condition: Callable[[], object]) -> None:
+async def until(condition: Callable[[], object], seconds: float = LONGEST_SECONDS) -> None:
     """Return once ``condition`` holds; raises TimeoutError when it never does."""
-    async with asyncio.timeout(LONGEST_SECONDS):
+    async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  what is waited for tells nobody
             await asyncio.sleep(POLL_SECONDS)
 

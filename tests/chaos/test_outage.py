@@ -1,0 +1,182 @@
+"""One broker is lost, or all are restarted in turn, while messages flow through processes."""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from common.clock import SystemClock
+from common.errors import BrokerUnreachable
+from common.queue.base import Consumer, Delivery, Settled
+from common.queue.factory import open_consumer
+from common.wire import parse_receipt
+from tests.chaos.fleet import TOPIC, Fleet
+from tests.chaos.load import GROUP, PARTITIONS, RETRY_SECONDS, Load
+from tests.chaos.oracle import Oracle
+from tests.support.client import TOKEN, BrokerClient
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(180)]
+
+PATIENCE_SECONDS = 60.0
+
+
+@contextlib.asynccontextmanager
+async def fleet(directory: Path) -> AsyncIterator[Fleet]:
+    running = Fleet(directory, 3, linked=False)
+    try:
+        await running.start()
+        yield running
+    finally:
+        await running.end()
+
+
+class Producers:
+    """One a partition, each with a request under way at all times; none has an idempotency key."""
+
+    def __init__(self, client: BrokerClient) -> None:
+        self.taken: dict[bytes, str] = {}
+        self.failed: list[tuple[int, str]] = []
+        self.turn = 0
+        self.stopping = False
+        self._client = client
+        self._tasks = [asyncio.create_task(self._produce(n)) for n in range(PARTITIONS)]
+
+    async def _produce(self, partition: int) -> None:
+        while not self.stopping:
+            self.turn += 1
+            turn, payload = self.turn, b"%d-%d" % (partition, self.turn)
+            answer = await self._client.produce(TOPIC, payload, partition=partition)
+            if answer.status == 200:
+                self.taken[payload] = answer.json["id"].split(":")[0]
+            else:
+                self.failed.append((turn, answer.code))
+
+    async def go_on_for(self, requests: int) -> None:
+        """Return when so many more requests were begun."""
+        goal = self.turn + requests
+        await until(lambda: self.turn >= goal, PATIENCE_SECONDS)
+
+    async def stop(self) -> None:
+        """End when what is under way is answered."""
+        self.stopping = True
+        await asyncio.gather(*self._tasks)
+
+
+async def test_a_broker_killed_under_load_costs_only_what_was_under_way(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as running, BrokerClient(running.proxy_urls[0]) as client:
+        owners = (await client.request("GET", f"/status?topic={TOPIC}")).json["owners"][TOPIC]
+        producers = Producers(client)
+        await producers.go_on_for(400)
+        await running.brokers["broker-1"].kill()
+        begun = producers.turn
+        await producers.go_on_for(400)
+        await producers.stop()
+        assert [turn for turn, _ in producers.failed if turn > begun] == []
+        assert len(producers.failed) <= PARTITIONS
+        assert {code for _, code in producers.failed} <= {"BROKER_UNREACHABLE"}
+        await nothing_is_stranded(running, producers, owners)
+
+
+async def nothing_is_stranded(running: Fleet, producers: Producers, owners: list[str]) -> None:
+    """What is on brokers that are there comes now, the rest when theirs is back, each from it."""
+    proxy = running.proxy_urls[1]
+    consumer = open_consumer(proxy, SecretStr(TOKEN), TOPIC, GROUP, 1000, 50, False, SystemClock())
+    found: dict[bytes, str] = {}
+    refused: dict[str, str] = {}
+
+    async def consume() -> None:
+        async for delivery in consumer.deliveries():
+            source = parse_receipt(delivery.receipt).broker
+            found.update(dict.fromkeys(delivery.payloads, source))
+            refused.update((await ack(consumer, delivery)).refused)
+
+    lost_broker = {one for one, broker in producers.taken.items() if broker == "broker-1"}
+    stood_in = {
+        one
+        for one, broker in producers.taken.items()
+        if owners[int(one.partition(b"-")[0])] == "broker-1" != broker
+    }
+    consuming = asyncio.create_task(consume())
+    try:
+        rest = producers.taken.keys() - lost_broker
+        await until(lambda: rest <= found.keys(), PATIENCE_SECONDS)
+        assert stood_in
+        assert not lost_broker & found.keys()
+        await running.brokers["broker-1"].start()
+        await until(lambda: producers.taken.keys() <= found.keys(), PATIENCE_SECONDS)
+        assert {one: found[one] for one in producers.taken} == producers.taken
+        assert refused == {}
+        assert not consuming.done()
+    finally:
+        consuming.cancel()
+        await asyncio.gather(consuming, return_exceptions=True)
+        await consumer.close()
+
+
+async def ack(consumer: Consumer, delivery: Delivery) -> Settled:
+    """Ack, again when the broker cannot be asked just now."""
+    while True:
+        try:
+            return await consumer.ack([delivery.receipt])
+        except BrokerUnreachable:
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+class InOrder:
+    """A consumer that is alone in its group, and what it saw out of order."""
+
+    def __init__(self) -> None:
+        self.wrong: list[str] = []
+        self._seen: set[bytes] = set()
+        self._last: defaultdict[tuple[str, int], int] = defaultdict(lambda: -1)
+
+    def look(self, delivery: Delivery) -> None:
+        """Messages that never came before must come in the order of their offsets."""
+        place = (parse_receipt(delivery.receipt).broker, delivery.partition)
+        for offset, payload in enumerate(delivery.payloads, start=delivery.offset):
+            if payload in self._seen:
+                continue
+            self._seen.add(payload)
+            if offset < self._last[place]:
+                self.wrong.append(f"{place} {offset} after {self._last[place]}")
+            self._last[place] = offset
+
+
+async def test_a_rolling_restart_loses_nothing_and_keeps_the_order(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as running:
+        oracle, order = Oracle(), InOrder()
+        load = Load(running.proxy_urls, oracle, seed=1)
+        alone = open_consumer(
+            running.proxy_urls[0], SecretStr(TOKEN), TOPIC, "alone", 500, 50, False, SystemClock()
+        )
+
+        async def watch() -> None:
+            async for delivery in alone.deliveries():
+                order.look(delivery)
+                await ack(alone, delivery)
+
+        watching = asyncio.create_task(watch())
+        load.start()
+        try:
+            for name in list(running.brokers):
+                before = len(oracle.stored)
+                await until(lambda n=before: len(oracle.stored) > n + 200, PATIENCE_SECONDS)  # type: ignore[misc]
+                assert await running.brokers[name].terminate() in (0, -15, 143)
+                before = len(oracle.stored)
+                await until(lambda n=before: len(oracle.stored) > n + 200, PATIENCE_SECONDS)  # type: ignore[misc]
+                await running.brokers[name].start()
+            await load.stop_sending()
+            await until(lambda: not oracle.lost(), PATIENCE_SECONDS)
+            load.check()
+            assert not watching.done()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await alone.close()
+            await load.close()
+        assert (oracle.invented(), oracle.mangled, order.wrong) == (set(), [], [])
