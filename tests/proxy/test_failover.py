@@ -194,6 +194,29 @@ async def test_a_probe_follows_no_redirect() -> None:
     assert secret.heads == []
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/produce?topic=t&partition=0"),
+        ("GET", "/consume?topic=t"),
+        ("GET", "/messages?topic=t&broker=a"),
+        ("GET", "/topics"),
+        ("PUT", "/topics/t"),
+        ("POST", "/ack?topic=t"),
+        ("GET", "/status"),
+        ("POST", "/drain?broker=a"),
+    ],
+)
+async def test_no_request_follows_a_redirect(method: str, path: str) -> None:
+    secret = FaultyBroker("secret", http_answer(200, {}))
+    async with opened(secret):
+        broker = FaultyBroker("a", http_answer(302, b"", Location=f"{secret.url}/stolen"))
+        async with opened(broker), running_proxy({"a": broker.url}) as proxy:
+            proxy.proxy.topics._counts["t"] = 1
+            await proxy.client.request(method, path, data=b'{"id": "a:0:0:1"}')
+    assert secret.heads == []
+
+
 async def test_two_brokers_of_one_name_are_not_both_used() -> None:
     first, second = FaultyBroker("same", None), FaultyBroker("same", None)
     async with opened(first, second), running_proxy({"a": first.url, "b": second.url}) as proxy:

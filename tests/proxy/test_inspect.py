@@ -87,3 +87,40 @@ async def test_the_brokers_name_in_receipts_may_differ_from_its_place(tmp_path: 
             async with proxy.client.consume("t") as events:
                 receipt = (await events.message())["receipt"]
                 assert (await proxy.client.settle("t", receipt)).json["acked"] == 1
+
+
+async def test_statistics_count_what_was_asked_of_each_broker(trio: Cluster) -> None:
+    partition = await trio.partition_of("broker-1")
+    before = (await trio.client.request("GET", "/stats")).json
+    for _ in range(3):
+        await trio.client.produce("t", b"x", partition=partition)
+    await trio.gates["broker-1"].shut()
+    await trio.client.produce("t", b"x", partition=partition)
+    stats = (await trio.client.request("GET", "/stats")).json
+    one = {name: stats["brokers"][name]["requests"] for name in trio.brokers}
+    assert one["broker-1"] - before["brokers"]["broker-1"]["requests"] == 4
+    assert stats["requests"] == sum(one.values())
+    assert stats["failures"] == stats["brokers"]["broker-1"]["failures"] == 1
+    assert stats["success_rate"] == round(1 - 1 / stats["requests"], 6)
+    assert stats["requests_by_verb"]["produce"] == 5
+    assert stats["uptime_seconds"] > 0
+    assert stats["brokers"]["broker-1"]["mean_seconds"] > 0
+    assert stats["failovers"] == 1
+
+
+async def test_status_names_the_owner_that_a_produce_then_reaches(trio: Cluster) -> None:
+    for topic, partitions in (("t", 8), ("wide", 100)):
+        body = b'{"partitions": %d}' % partitions
+        assert (await trio.client.request("PUT", f"/topics/{topic}", data=body)).status == 200
+        owners = (await trio.status())["owners"][topic]
+        one = (await trio.client.request("GET", f"/status?topic={topic}")).json["owners"][topic]
+        reached = [
+            (await trio.client.produce(topic, b"x", partition=number)).json["id"].split(":")[0]
+            for number in range(partitions)
+        ]
+        assert reached == owners == one
+
+
+async def test_status_of_a_topic_that_is_not_there_is_said(trio: Cluster) -> None:
+    assert (await trio.client.request("GET", "/status?topic=none")).code == "NOT_FOUND"
+    assert (await trio.client.request("GET", "/status?topic=a/b")).code == "INVALID_REQUEST"

@@ -9,11 +9,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import xxhash
 
+from common.wire import partition_for
 from proxy.placement import nearest
 from proxy.ring import Ring
 
 GOLDEN = Path(__file__).with_name("placements.json")
+KEYS_GOLDEN = Path(__file__).with_name("keys.json")
 VIRTUAL_NODES = 150
 FEW_COUNTS = (1, 2, 3, 5, 8, 16, 33, 64, 100, 256)
 MANY_TOPICS = [f"topic-{n}" for n in range(20)]
@@ -118,9 +121,23 @@ def test_placements_are_those_of_the_golden_file() -> None:
     assert placements() == golden
 
 
+def routes_of_many_keys() -> str:
+    """One digest of where 100,000 keys go among five brokers."""
+    owners = RINGS[5].owners("telemetry", 64)
+    text = ",".join(owners[partition_for(f"gpu-{n}", 64)] for n in range(100_000))
+    return xxhash.xxh3_128_hexdigest(text.encode())
+
+
+def test_a_hundred_thousand_keys_go_where_they_always_went() -> None:
+    assert routes_of_many_keys() == json.loads(KEYS_GOLDEN.read_text())
+
+
 @pytest.mark.parametrize("seed", ["0", "1234"])
 def test_another_process_places_equally(seed: str) -> None:
-    code = "import json, tests.proxy.test_ring as it; print(json.dumps(it.placements()))"
+    code = (
+        "import json, tests.proxy.test_ring as it; "
+        "print(json.dumps([it.placements(), it.routes_of_many_keys()]))"
+    )
     printed = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONHASHSEED": seed, "PATH": "/usr/bin"},
@@ -129,4 +146,5 @@ def test_another_process_places_equally(seed: str) -> None:
         timeout=60,
         check=True,
     ).stdout
-    assert json.loads(printed) == json.loads(GOLDEN.read_text())
+    golden = [json.loads(GOLDEN.read_text()), json.loads(KEYS_GOLDEN.read_text())]
+    assert json.loads(printed) == golden

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.broker import READY_POLL_SECONDS, START_SECONDS, broker_environment
@@ -11,12 +11,22 @@ from tests.support.client import BrokerClient
 
 
 class ServiceProcess:
-    """``python -m <service>`` on a port that it keeps, with everything it writes kept."""
+    """``python -m <service>`` on a port that it keeps, with everything it writes kept.
+
+    ``prefix`` is a command that runs it, in another network for one; ``host`` where it is then.
+    """
 
     def __init__(
-        self, service: str, data_dir: Path, port: int, environment: Mapping[str, str]
+        self,
+        service: str,
+        data_dir: Path,
+        port: int,
+        environment: Mapping[str, str],
+        host: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
     ) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{host}:{port}"
+        self._command = [*prefix, sys.executable, "-m", service]
         self.log_path = data_dir.with_name(f"{data_dir.name}.log")
         self._service = service
         self._environment = broker_environment(data_dir, port) | dict(environment)
@@ -31,7 +41,7 @@ class ServiceProcess:
         """Start it and return when it is ready."""
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self._service, env=self._environment, stdout=log, stderr=log
+                *self._command, env=self._environment, stdout=log, stderr=log
             )
         async with asyncio.timeout(START_SECONDS), BrokerClient(self.url) as client:
             while not await client.is_ready():
