@@ -144,6 +144,8 @@ class FanIn:
                 await self._look_at_topic()
             except (aiohttp.ClientError, TimeoutError, ConnectionError, TelemetryError) as error:
                 log.debug("broker stream lost", broker=member.name, reason=repr(error))
+            except Exception as error:  # a defect: told, and no reason to leave the broker unread
+                log.error("broker stream failed", broker=member.name, exc_info=error)
             await backoff.wait()
 
     async def _pass_on(self, events: bytes) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.events import split_goodbye
 from tests.support.client import Events, payload
 from tests.support.faulty import FaultyBroker, http_answer, opened
 from tests.support.proxy import Cluster, cluster, running_proxy, until
@@ -212,3 +213,19 @@ async def test_a_reader_that_stops_reading_is_cut(tmp_path: Path) -> None:
         async with one.client.consume("t"):
             await until(lambda: unacked(one) > 0)
             await until(lambda: unacked(one) == 0)
+
+
+async def test_a_defect_in_passing_events_on_leaves_no_broker_unread(
+    trio: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = iter([RuntimeError("a defect")])
+
+    def split(events: bytes) -> tuple[bytes, bytes]:
+        for failure in failures:
+            raise failure
+        return split_goodbye(events)
+
+    monkeypatch.setattr("proxy.fanin.split_goodbye", split)
+    sent = await fill(trio)
+    async with trio.client.consume("t") as events:
+        assert await payloads(events, 8) == sent
