@@ -14,6 +14,7 @@ from proxy.options import ProxyOptions
 
 LOOK_AHEAD = 4  # ordinals asked for beyond the highest that was found
 MAX_BROKERS = 1000
+NOBODY = "no-such-broker"  # a name that resolves only where every name does
 
 Resolve = Callable[[str], Awaitable[bool]]
 
@@ -32,6 +33,8 @@ class UnknownError(Exception):
 class Membership(Protocol):
     """A list of brokers that may be read again and again."""
 
+    certain: list[Address]  # those that are there even if it cannot be read
+
     async def read(self) -> list[Address]:
         """The brokers there are now; raises UnknownError."""
 
@@ -41,13 +44,13 @@ class Listed:
 
     def __init__(self, texts: tuple[str, ...]) -> None:
         try:
-            self._brokers = read_brokers(texts)
+            self.certain = read_brokers(texts)
         except ValueError as error:
             refuse([f"BROKERS: {error}"])
 
     async def read(self) -> list[Address]:
         """See ``Membership``."""
-        return self._brokers
+        return self.certain
 
 
 class InFile:
@@ -56,7 +59,7 @@ class InFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._read()
+            self.certain = self._read()
         except UnknownError as error:
             refuse([f"BROKERS_FILE: {error}"])
 
@@ -94,18 +97,24 @@ class StatefulSet:
         self._least = options.broker_count
         self._known = self._least
         self._resolve = resolve
+        self.certain = self._addresses(self._least)
 
     async def read(self) -> list[Address]:
         """See ``Membership``."""
+        if await self._resolve(f"{NOBODY}.{self._domain}"):
+            raise UnknownError(f"DNS knows every name of {self._domain}, so none says anything")
         asked = range(self._least, min(self._known + LOOK_AHEAD, MAX_BROKERS))
         found = await asyncio.gather(*(self._resolve(self._host(number)) for number in asked))
         count = max((n + 1 for n, there in zip(asked, found, strict=True) if there), default=0)
         self._known = max(count, self._least)
         if not self._known:
             raise UnknownError(f"no name of {self._domain} resolves")
+        return self._addresses(self._known)
+
+    def _addresses(self, count: int) -> list[Address]:
         return [
             Address(f"{self._service}-{number}", f"http://{self._host(number)}:{self._port}")
-            for number in range(self._known)
+            for number in range(count)
         ]
 
     def _host(self, number: int) -> str:

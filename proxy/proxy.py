@@ -62,6 +62,7 @@ class Proxy:
         prober = Prober(
             self.members, self._upstream.session, self.options, self.clock, self.lifecycle
         )
+        self.members.follow(self._membership.certain)
         await self._read_membership()
         await prober.once()
         self.judge()

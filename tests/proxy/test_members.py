@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from common.lifecycle import Lifecycle
 from common.options import EXIT_BAD_OPTIONS
 from proxy.membership import Address, Membership, UnknownError, membership, resolves
 from proxy.options import ProxyOptions
+from proxy.proxy import Proxy
+from tests.support.waiting import until
 
 TOKEN = "a-token-that-only-tests-know"
 
@@ -156,6 +159,45 @@ async def test_replicas_counted_are_there_whatever_dns_says() -> None:
     assert await listed(source) == ["b-0", "b-1"]
     names.hosts.add("b-2.b")
     assert await listed(source) == ["b-0", "b-1", "b-2"]
+
+
+async def test_replicas_counted_are_served_while_dns_is_away_and_others_once_it_is_back() -> None:
+    names = Names("b-2.b")
+    names.away = True
+    options = ProxyOptions(
+        service_token=SecretStr(TOKEN),
+        broker_service="b",
+        broker_count=2,
+        port=0,
+        connect_seconds=0.2,
+        probe_timeout_seconds=0.2,
+        membership_seconds=0.02,
+    )
+    lifecycle = Lifecycle()
+    proxy = Proxy(options, lifecycle, resolve=names.resolve)
+    await proxy.start()
+    try:
+        assert [member.name for member in proxy.members] == ["b-0", "b-1"]
+        assert proxy.membership_problem
+        names.away = False
+        await until(lambda: len(proxy.members) == 3)
+        names.away = True
+        await until(lambda: bool(proxy.membership_problem))
+        assert len(proxy.members.listed()) == 3
+    finally:
+        lifecycle.stop()
+        await proxy.stop()
+
+
+async def test_a_dns_that_knows_every_name_says_nothing() -> None:
+    async def knows_all(host: str) -> bool:
+        return True
+
+    options = ProxyOptions(service_token=SecretStr(TOKEN), broker_service="b", broker_count=2)
+    source = membership(options, knows_all)
+    assert [name for name, _ in source.certain] == ["b-0", "b-1"]
+    with pytest.raises(UnknownError, match="every name"):
+        await source.read()
 
 
 async def test_no_name_and_no_answer_are_no_list() -> None:
