@@ -15,6 +15,7 @@ from proxy.placement import Near, place
 
 RING_SIZE = 1 << 64
 CACHED_TOPICS = 4096
+CACHED_PARTITIONS = 65_536
 
 _NUMBER = re.compile(r"(\d+)")
 
@@ -35,16 +36,15 @@ class Ring:
         self._hashes = [hashed for hashed, _ in points]
         self._brokers = [number for _, number in points]
         self.owners = lru_cache(CACHED_TOPICS)(self._place)
+        self.order = lru_cache(CACHED_PARTITIONS)(self._order)
 
-    def order(self, topic: str, partition: int, partitions: int) -> Iterator[str]:
+    def _order(self, topic: str, partition: int, partitions: int) -> tuple[str, ...]:
         """The owner of a partition, then the others in the order they stand in for it."""
         if not self.names:
-            return
+            return ()
         owner = self.owners(topic, partitions)[partition]
-        yield owner
-        for near in self._clockwise(topic, partition):
-            if self.names[near.broker] != owner:
-                yield self.names[near.broker]
+        around = [self.names[near.broker] for near in self._clockwise(topic, partition)]
+        return owner, *(name for name in around if name != owner)
 
     def _place(self, topic: str, partitions: int) -> tuple[str, ...]:
         near = [one for number in range(partitions) for one in self._clockwise(topic, number)]
