@@ -53,6 +53,7 @@ class Broker:
         self.registry = CollectorRegistry()
         self.streams: set[Waker] = set()
         self.draining = False
+        self.producing = 0  # requests that were let in and are not stored yet
         self._disk = ThreadPoolExecutor(options.disk_threads, thread_name_prefix="disk")
         boot = secrets.token_hex(BOOT_DIGITS)
         numbers = itertools.count(1)

@@ -36,7 +36,7 @@ def drain_state(broker: Broker) -> dict[str, Any]:
     letters = sum(dead.depth for topic in broker.topics.all() for dead in topic.dead.values())
     return {
         "draining": broker.draining,
-        "empty": not messages and not letters,
+        "empty": not (messages or letters or broker.producing),
         "messages": messages,
         "dead_letters": letters,
     }

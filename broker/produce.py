@@ -49,11 +49,19 @@ class Produce:
         self._broker = broker
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        options = self._broker.options
         if self._broker.lifecycle.stopping.is_set():
             raise Unavailable("the broker is stopping")
         if self._broker.draining:
             raise Draining("this broker is being drained and takes no produce")
+        self._broker.producing += 1
+        try:
+            answer = await self._store(scope, receive)
+        finally:
+            self._broker.producing -= 1
+        await send_json(send, answer)
+
+    async def _store(self, scope: Scope, receive: Receive) -> Produced:
+        options = self._broker.options
         given = parameters(scope)
         name = check_name(given.get("topic"), "topic")
         asked = read_durability(given)
@@ -67,7 +75,7 @@ class Produce:
         durability = asked or topic.policy.durability
         partition = choose(topic, given, key)
         stored = await partition.produce(draft(content, extra, key), durability)
-        answer = Produced(
+        return Produced(
             id=message_id(options.broker_name, partition.number, stored.offset),
             topic=name,
             partition=partition.number,
@@ -76,7 +84,6 @@ class Produce:
             durability=durability,
             duplicate=stored.duplicate,
         )
-        await send_json(send, answer)
 
 
 def draft(content: Content, extra: dict[str, object], key: str) -> Draft:

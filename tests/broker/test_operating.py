@@ -1,5 +1,7 @@
 """What an operator does to a running broker: pause, purge, kick, drain."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +211,29 @@ async def test_a_drained_broker_takes_no_produce_serves_its_backlog_and_says_whe
         assert (await post(client, "resume")).json["draining"] is False
         assert (await client.request("GET", "/ready")).json["draining"] is False
         assert (await client.produce("t", b"2")).status == 200
+
+
+async def test_a_produce_let_in_before_the_drain_keeps_the_broker_from_being_empty(
+    tmp_path: Path,
+) -> None:
+    async with running_broker(tmp_path, topics=("t:1",)) as broker:
+        rest = asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b"first half, "
+            await rest.wait()
+            yield b"second half"
+
+        sending = asyncio.create_task(broker.client.produce("t", slow()))  # type: ignore[arg-type]
+        await until(lambda: broker.broker.producing)
+        state = (await post(broker.client, "drain")).json
+        assert (state["draining"], state["messages"], state["empty"]) == (True, 0, False)
+        rest.set()
+        assert (await sending).status == 200
+        state = await drain_state(broker.client)
+        assert (state["messages"], state["empty"]) == (1, False)
+        assert (await broker.client.produce("t", b"x")).code == "DRAINING"
+        assert broker.broker.producing == 0
 
 
 async def test_what_no_group_has_claimed_keeps_a_drained_broker_from_being_empty(
