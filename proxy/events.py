@@ -8,6 +8,7 @@ from common.wire import GOODBYE_EVENT
 
 FOR_THE_CLIENT = (b'"code":"KICKED"', b'"code":"TOPIC_GREW"')
 EVENT_END = b"\n\n"
+LONGEST_GOODBYE = 1024
 BROKERS_GOODBYE = f"event: {GOODBYE_EVENT}\n".encode()
 
 
@@ -16,21 +17,34 @@ async def whole_events(answer: aiohttp.ClientResponse, limit_bytes: int) -> Asyn
     held: list[bytes] = []
     size = 0
     async for chunk in answer.content.iter_any():
+        if not held and chunk.endswith(EVENT_END):
+            yield chunk
+            continue
         held.append(chunk)
         size += len(chunk)
-        end = chunk.rfind(EVENT_END)
-        if end < 0 and not (len(held) > 1 and held[-2][-1:] + chunk[:1] == EVENT_END):
+        if not ends_event(held):
             if size > limit_bytes:
                 raise aiohttp.ClientPayloadError(f"an event is over {limit_bytes} bytes")
             continue
         text = b"".join(held)
-        events, ended, rest = text.rpartition(EVENT_END)
-        held, size = ([rest] if rest else []), len(rest)
-        yield events + ended
+        end = text.rfind(EVENT_END) + len(EVENT_END)
+        held = [text[end:]] if end < len(text) else []
+        size = len(text) - end
+        yield text[:end]
+
+
+def ends_event(chunks: list[bytes]) -> bool:
+    """Whether an event ends within the last chunk, or where it touches the one before."""
+    last = chunks[-1]
+    if len(chunks) > 1 and chunks[-2][-1:] + last[:1] == EVENT_END:
+        return True
+    return last.endswith(EVENT_END) or EVENT_END in last
 
 
 def split_goodbye(events: bytes) -> tuple[bytes, bytes]:
-    """Events, and the broker's last word if it is among them."""
+    """Events, and the broker's last word if it is among them: the last event, and a short one."""
+    if BROKERS_GOODBYE not in events[-LONGEST_GOODBYE:]:
+        return events, b""
     if events.startswith(BROKERS_GOODBYE):
         return b"", events
     at = events.rfind(b"\n" + BROKERS_GOODBYE)

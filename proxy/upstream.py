@@ -25,6 +25,7 @@ _PASSED_BACK = ("Retry-After", "Www-Authenticate")
 Body = bytes | AsyncIterator[bytes]
 
 
+READ_BYTES = 1 << 18  # of an answer that nobody has taken yet; then the broker waits
 MAX_REFUSAL_BYTES = 1 << 20
 RETRY_AFTER = b"retry-after"
 EVENT_STREAM = "text/event-stream"
@@ -65,6 +66,7 @@ class Upstream:
             connector=aiohttp.TCPConnector(limit=0),
             trust_env=False,
             auto_decompress=False,
+            read_bufsize=READ_BYTES,
         )
 
     async def call(
