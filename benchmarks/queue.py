@@ -43,7 +43,7 @@ def rows(peers: list[str], scale: float) -> Iterator[Row]:
         yield Row(PEERS[peer], work(50_000 if peer == "nats" else 500_000, SMALL), "")
     yield Row(OURS, work(20_000, SMALL, 1), "1 a request")
     yield Row(BARE, work(20_000, SMALL, 1), "1 a request, nothing done with it")
-    yield Row(OURS, work(60_000, LARGE, 20), "20 a request")
+    yield Row(OURS, work(64_000, LARGE, 32), "32 a request")
     for peer in peers:
         yield Row(PEERS[peer], work(30_000, LARGE), "")
 
