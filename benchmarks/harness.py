@@ -18,11 +18,14 @@ WARM_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class Work:
-    """``messages`` of ``size`` bytes, ``batch`` to a request where the contender has requests."""
+    """``messages`` of ``size`` bytes; where the contender has requests, ``batch`` to each and
+    ``lanes`` of them in flight.
+    """
 
     messages: int
     size: int
     batch: int = 1000
+    lanes: int = 16
 
     def payload(self) -> bytes:
         """Text that does not compress and holds no line break."""

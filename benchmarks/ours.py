@@ -19,8 +19,6 @@ from common.queue.http import HttpConsumer, HttpProducer
 ROOT = Path(__file__).parents[1]
 TOKEN = SecretStr("a-token-for-benchmarks-only")
 TOPIC, GROUP = "bench", "bench"
-LANES = 16
-LANES_OF_SINGLES = 64
 MAX_IN_FLIGHT = 20_000
 EVENT_MESSAGES = 2_000
 ACKED_TOGETHER = 4
@@ -38,14 +36,13 @@ async def _produce(address: str, work: Work, gate: Gate) -> None:
     producer = HttpProducer(address, TOKEN)
     partitions = await producer.partitions(TOPIC)
     payloads = [work.payload()] * work.batch
-    lanes = LANES if work.batch > 1 else LANES_OF_SINGLES
     gate()
 
     async def lane(first: int) -> None:
-        for number in range(first, work.messages // work.batch, lanes):
+        for number in range(first, work.messages // work.batch, work.lanes):
             await producer.send(TOPIC, number % partitions, payloads)
 
-    await asyncio.gather(*(lane(first) for first in range(lanes)))
+    await asyncio.gather(*(lane(first) for first in range(work.lanes)))
     await producer.close()
 
 

@@ -33,16 +33,16 @@ class Row(NamedTuple):
 def rows(peers: list[str], scale: float) -> Iterator[Row]:
     """The work, so much of it that each run takes some seconds."""
 
-    def work(messages: int, size: int, batch: int = 1) -> Work:
-        return Work(max(int(messages * scale) // batch, 1) * batch, size, batch)
+    def work(messages: int, size: int, batch: int = 1, lanes: int = 16) -> Work:
+        return Work(max(int(messages * scale) // batch, 1) * batch, size, batch, lanes)
 
     yield Row(OURS, work(3_000_000, SMALL, 1000), "1,000 a request")
     yield Row(OURS, work(1_000_000, SMALL, 100), "100 a request")
     yield Row(OURS_SINGLY, work(1_000_000, SMALL, 1000), "1,000 a request")
     for peer in peers:
         yield Row(PEERS[peer], work(50_000 if peer == "nats" else 500_000, SMALL), "")
-    yield Row(OURS, work(20_000, SMALL, 1), "1 a request")
-    yield Row(BARE, work(20_000, SMALL, 1), "1 a request, nothing done with it")
+    yield Row(OURS, work(40_000, SMALL, 1, lanes=256), "1 a request, 256 in flight")
+    yield Row(BARE, work(40_000, SMALL, 1, lanes=64), "1 a request, 64 in flight, its best")
     yield Row(OURS, work(64_000, LARGE, 32), "32 a request")
     for peer in peers:
         yield Row(PEERS[peer], work(30_000, LARGE), "")

@@ -10,6 +10,7 @@ STREAM_HEADERS: list[tuple[bytes, bytes]] = [
 ]
 _BOM = b"\xef\xbb\xbf"
 _DATA = b"data: "
+_ID = b"id: "
 
 
 class Event(NamedTuple):
@@ -63,10 +64,14 @@ class Parser:
         events: list[Event] = []
         start = 0
         while (stop := chunk.find(b"\n", start)) >= 0:
-            if chunk.startswith(_DATA, start) and not self._cut_line and self._begun:
-                self._data.append(chunk[start + len(_DATA) : stop])
-            else:
+            if self._cut_line or not self._begun:
                 self._take(self._whole(chunk[start:stop]), events)
+            elif chunk.startswith(_DATA, start):
+                self._data.append(chunk[start + len(_DATA) : stop])
+            elif chunk.startswith(_ID, start):
+                self._id = chunk[start + len(_ID) : stop].decode("utf-8", "replace")
+            else:
+                self._take(chunk[start:stop], events)
             start = stop + 1
         if start < len(chunk):
             self._cut_line.append(chunk[start:] if start else chunk)

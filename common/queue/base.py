@@ -9,6 +9,8 @@ from typing import Protocol
 
 import msgspec
 
+from common.wire import parse_receipt
+
 
 class Produced(msgspec.Struct):
     """Where messages landed: ``count`` messages from ``offset`` on, and how safely."""
@@ -31,6 +33,13 @@ class Delivery(msgspec.Struct):
     offset: int
     attempt: int
     payloads: list[bytes]
+
+    def receipts(self) -> list[str]:
+        """A receipt for each message, in order, for who settles them one by one."""
+        whole = parse_receipt(self.receipt)
+        before = f"{whole.broker}:{whole.partition}"
+        offsets = range(whole.first, whole.last + 1)
+        return [f"{before}:{offset}:{whole.delivery}" for offset in offsets]
 
 
 class Settled(msgspec.Struct):

@@ -1,7 +1,7 @@
 """The queue client for this project's own brokers, straight or through the proxy."""
 
 import base64
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import aiohttp
@@ -101,9 +101,10 @@ class HttpConsumer:
         backoff = Backoff(SystemClock())
         while True:
             try:
-                async for delivery in self._stream():
+                async for together in self._stream():
                     backoff.reset()
-                    yield delivery
+                    for delivery in together:
+                        yield delivery
             except (*_NETWORK, sse.StreamTooLongError) as error:
                 self._note_loss(repr(error))
             except TelemetryError as error:
@@ -132,7 +133,8 @@ class HttpConsumer:
             log.warning("stream lost, trying again until it is back", reason=reason)
         self._lost = True
 
-    async def _stream(self) -> AsyncIterator[Delivery]:
+    async def _stream(self) -> AsyncIterator[Iterator[Delivery]]:
+        """Deliveries as they come, those of one chunk together."""
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
         )
@@ -146,11 +148,8 @@ class HttpConsumer:
             self._lost = False
             parser = sse.Parser(MAX_EVENT_BYTES)
             async for chunk in answer.content.iter_any():
-                for event in parser.feed(chunk):
-                    if event.type == MESSAGE_EVENT:
-                        yield read_message(event.data)
-                    elif event.type == BATCH_EVENT:
-                        yield read_batch(event.data)
+                events = parser.feed(chunk)
+                yield (_READ[event.type](event.data) for event in events if event.type in _READ)
 
 
 def open_session(base_url: str, token: SecretStr, total_seconds: float) -> aiohttp.ClientSession:
@@ -228,3 +227,6 @@ def payload_in(envelope: MessageEnvelope) -> bytes:
     if envelope.payload is not None:
         return envelope.payload.encode()
     return base64.b64decode(envelope.payload_base64 or "")
+
+
+_READ = {MESSAGE_EVENT: read_message, BATCH_EVENT: read_batch}
