@@ -81,17 +81,17 @@ def run(messages: int, directory: Path) -> None:
         began = time.perf_counter()
         uvloop.run(fill(server.address, messages))
         rate = messages / (time.perf_counter() - began)
-        most = memory_of(server.pid, "VmHWM")
+        most = memory_of(server.pids[0], "VmHWM")
         print(f"{messages:,} messages waiting: {rate:,.0f}/s, {most} MB at most")
-        os.kill(server.pid, signal.SIGKILL)
+        os.kill(server.pids[0], signal.SIGKILL)
     began = time.perf_counter()
     with start_broker(directory) as server:
         ready = time.perf_counter() - began
-        print(f"after kill -9 ready in {ready:.2f} s, {memory_of(server.pid)} MB")
+        print(f"after kill -9 ready in {ready:.2f} s, {memory_of(server.pids[0])} MB")
         began = time.perf_counter()
         uvloop.run(drain(server.address, messages))
         rate = messages / (time.perf_counter() - began)
-        most = memory_of(server.pid, "VmHWM")
+        most = memory_of(server.pids[0], "VmHWM")
         print(f"drained in order, each as produced: {rate:,.0f}/s, {most} MB at most")
 
 

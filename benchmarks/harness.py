@@ -4,7 +4,7 @@ import base64
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
@@ -33,10 +33,10 @@ class Work:
 
 
 class Server(NamedTuple):
-    """Where a server listens, and its process."""
+    """Where a server listens, and its processes."""
 
     address: str
-    pid: int
+    pids: tuple[int, ...]
 
 
 Gate = Callable[[], object]
@@ -98,11 +98,11 @@ def run(contender: Contender, work: Work, directory: Path) -> Result:
         for client in clients:
             client.start()
         barrier.wait(START_SECONDS)
-        before, began = cpu_of(server.pid), time.perf_counter()
+        before, began = cpu_of(server.pids), time.perf_counter()
         for client in clients:
             client.join(RUN_SECONDS)
         seconds = time.perf_counter() - began
-        served = cpu_of(server.pid) - before
+        served = cpu_of(server.pids) - before
     if any(client.exitcode for client in clients):
         raise RuntimeError(f"a client of {contender.name} failed")
     return Result(work.messages, work.size, seconds, served + sum(spent.get() for _ in clients))
@@ -121,7 +121,7 @@ def _take_part(act: Client, address: str, work: Work, barrier: Barrier, spent: A
     spent.put(time.process_time() - before)
 
 
-def cpu_of(pid: int) -> float:
-    """CPU seconds a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def cpu_of(pids: Sequence[int]) -> float:
+    """CPU seconds that processes have used."""
+    texts = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return sum(int(text[11]) + int(text[12]) for text in texts) / os.sysconf("SC_CLK_TCK")

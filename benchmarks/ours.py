@@ -14,6 +14,7 @@ import uvloop
 from pydantic import SecretStr
 
 from benchmarks.harness import Contender, Gate, Server, Work
+from common.queue.base import Consumer, Producer
 from common.queue.http import HttpConsumer, HttpProducer
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +34,11 @@ def produce(address: str, work: Work, gate: Gate) -> None:
 
 
 async def _produce(address: str, work: Work, gate: Gate) -> None:
-    producer = HttpProducer(address, TOKEN)
+    await produce_with(HttpProducer(address, TOKEN), work, gate)
+
+
+async def produce_with(producer: Producer, work: Work, gate: Gate) -> None:
+    """Send everything, so many requests at a time, to the partitions in turn."""
     partitions = await producer.partitions(TOPIC)
     payloads = [work.payload()] * work.batch
     gate()
@@ -60,6 +65,11 @@ async def _consume(
     address: str, work: Work, gate: Gate, batch: int | None, acked_together: int
 ) -> None:
     consumer = HttpConsumer(address, TOKEN, TOPIC, GROUP, MAX_IN_FLIGHT, batch)
+    await consume_with(consumer, work, gate, acked_together)
+
+
+async def consume_with(consumer: Consumer, work: Work, gate: Gate, acked_together: int) -> None:
+    """Receive until every message is acked."""
     gate()
     receipts: list[str] = []
     received = acked = 0
@@ -83,7 +93,7 @@ def python_server(command: Sequence[str], environment: dict[str, str]) -> Iterat
     try:
         address = f"http://127.0.0.1:{port}"
         asyncio.run(until_ready(address))
-        yield Server(address, process.pid)
+        yield Server(address, (process.pid,))
     finally:
         process.terminate()
         process.wait()

@@ -66,7 +66,7 @@ def start_redis(directory: Path) -> Iterator[Server]:
     command = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "yes"]
     command += ["--appendfsync", "everysec", "--dir", str(directory)]
     with _process(command, port) as pid:
-        yield Server(str(port), pid)
+        yield Server(str(port), (pid,))
 
 
 # -- NATS JetStream
@@ -120,7 +120,7 @@ def start_nats(directory: Path) -> Iterator[Server]:
     port = free_port()
     command = [str(NATS), "-js", "-sd", str(directory), "-a", "127.0.0.1", "-p", str(port)]
     with _process(command, port) as pid:
-        yield Server(str(port), pid)
+        yield Server(str(port), (pid,))
 
 
 # -- Kafka
@@ -189,7 +189,7 @@ def start_kafka(directory: Path) -> Iterator[Server]:
         admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}"})
         for done in admin.create_topics([NewTopic("t", 4, 1)]).values():
             done.result()
-        yield Server(str(port), pid)
+        yield Server(str(port), (pid,))
 
 
 def kafka_settings(directory: Path, port: int, voter: int) -> str:
