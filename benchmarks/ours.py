@@ -58,6 +58,11 @@ def consume(address: str, work: Work, gate: Gate) -> None:
 
 def consume_singly(address: str, work: Work, gate: Gate) -> None:
     """See ``Client``: with a receipt for each message."""
+    uvloop.run(_consume(address, work, gate, EVENT_MESSAGES, SINGLES_ACKED_TOGETHER))
+
+
+def consume_event_by_event(address: str, work: Work, gate: Gate) -> None:
+    """See ``Client``: each message in an event of its own, with its receipt."""
     uvloop.run(_consume(address, work, gate, None, SINGLES_ACKED_TOGETHER))
 
 
@@ -69,14 +74,18 @@ async def _consume(
 
 
 async def consume_with(consumer: Consumer, work: Work, gate: Gate, acked_together: int) -> None:
-    """Receive until every message is acked."""
+    """Receive until every message is acked, by so many receipts in a request.
+
+    More than a few are receipts of single messages.
+    """
+    singly = acked_together > ACKED_TOGETHER
     gate()
     receipts: list[str] = []
     received = acked = 0
     async for delivery in consumer.deliveries():
         received += len(delivery.payloads)
-        receipts.append(delivery.receipt)
-        if len(receipts) == acked_together or received == work.messages:
+        receipts += delivery.receipts() if singly else [delivery.receipt]
+        if len(receipts) >= acked_together or received == work.messages:
             acked += (await consumer.ack(receipts)).acked
             receipts = []
         if acked == work.messages:
@@ -131,3 +140,5 @@ def free_port() -> int:
 OURS = Contender("telemetry-stack", start_broker, produce, consume)
 SINGLY = "telemetry-stack, a receipt a message"
 OURS_SINGLY = Contender(SINGLY, start_broker, produce, consume_singly)
+EVENTS = "telemetry-stack, an event a message"
+OURS_EVENTS = Contender(EVENTS, start_broker, produce, consume_event_by_event)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from benchmarks.bare import BARE
 from benchmarks.harness import Contender, Result, Work, run
-from benchmarks.ours import OURS, OURS_SINGLY, ROOT
+from benchmarks.ours import OURS, OURS_EVENTS, OURS_SINGLY, ROOT
 from benchmarks.peers import PEERS, is_here
 
 SMALL, LARGE = 300, 27_700
@@ -39,6 +39,7 @@ def rows(peers: list[str], scale: float) -> Iterator[Row]:
     yield Row(OURS, work(3_000_000, SMALL, 1000), "1,000 a request")
     yield Row(OURS, work(1_000_000, SMALL, 100), "100 a request")
     yield Row(OURS_SINGLY, work(1_000_000, SMALL, 1000), "1,000 a request")
+    yield Row(OURS_EVENTS, work(1_000_000, SMALL, 1000), "1,000 a request")
     for peer in peers:
         yield Row(PEERS[peer], work(50_000 if peer == "nats" else 500_000, SMALL), "")
     yield Row(OURS, work(40_000, SMALL, 1, lanes=256), "1 a request, 256 in flight")

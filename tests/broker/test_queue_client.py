@@ -15,8 +15,10 @@ from tests.support.client import TOKEN
 PAYLOADS = [b"plain", "\u2028 \N{GRINNING FACE}".encode(), b"\xff binary", b"in\rside", b"nul\0"]
 
 
-def consumer_of(url: str, group: str = "g", token: str = TOKEN) -> HttpConsumer:
-    return HttpConsumer(url, SecretStr(token), "t", group, max_in_flight=100, batch=10)
+def consumer_of(
+    url: str, group: str = "g", token: str = TOKEN, batch: int | None = 10
+) -> HttpConsumer:
+    return HttpConsumer(url, SecretStr(token), "t", group, max_in_flight=100, batch=batch)
 
 
 def producer_of(url: str, token: str = TOKEN) -> HttpProducer:
@@ -42,6 +44,32 @@ async def test_what_is_sent_is_delivered_and_acked(running: RunningBroker) -> No
         assert (await producer.send("t", 2, [payload])).count == 1
     assert (await producer.send("t", 2, PAYLOADS)).offset == len(PAYLOADS)
     assert await receive(consumer, 2 * len(PAYLOADS)) == PAYLOADS * 2
+    await producer.close()
+    await consumer.close()
+
+
+async def test_without_batches_each_message_is_a_delivery(running: RunningBroker) -> None:
+    producer, consumer = producer_of(running.url), consumer_of(running.url, batch=None)
+    await producer.send("t", 2, PAYLOADS)
+    async with aclosing(consumer.deliveries()) as deliveries:  # type: ignore[type-var]
+        found = [await anext(deliveries) for _ in PAYLOADS]
+    assert [delivery.payloads for delivery in found] == [[payload] for payload in PAYLOADS]
+    assert [delivery.offset for delivery in found] == list(range(len(PAYLOADS)))
+    assert [delivery.receipts() for delivery in found] == [[d.receipt] for d in found]
+    await producer.close()
+    await consumer.close()
+
+
+async def test_each_message_of_a_delivery_can_be_settled_by_itself(running: RunningBroker) -> None:
+    producer, consumer = producer_of(running.url), consumer_of(running.url)
+    await producer.send("t", 2, [b"a", b"b", b"c"])
+    async with aclosing(consumer.deliveries()) as deliveries:  # type: ignore[type-var]
+        delivery = await anext(deliveries)
+        first, *rest = delivery.receipts()
+        assert (await consumer.ack([first])).acked == 1
+        assert (await running.client.books("t", 2, "g"))["in_flight"] == 2
+        settled = await consumer.ack([first, *rest])
+        assert (settled.acked, settled.already) == (2, 1)
     await producer.close()
     await consumer.close()
 
