@@ -191,7 +191,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         environment = OPTIONS | {"DATA_DIR": directory, "SERVICE_TOKEN": token}
         with python_server(["-m", "broker"], environment) as broker:
-            held = asyncio.run(churn(broker.address, token, broker.pid, seconds))
+            held = asyncio.run(churn(broker.address, token, broker.pids[0], seconds))
     show(held, seconds)
     found = growth(held)
     print("\n".join(found) or "flat")
