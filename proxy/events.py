@@ -8,6 +8,7 @@ from common.wire import GOODBYE_EVENT
 
 FOR_THE_CLIENT = (b'"code":"KICKED"', b'"code":"TOPIC_GREW"')
 EVENT_END = b"\n\n"
+NEXT_EVENT = b"\n\nevent: "
 LONGEST_GOODBYE = 1024
 BROKERS_GOODBYE = f"event: {GOODBYE_EVENT}\n".encode()
 
@@ -27,18 +28,31 @@ async def whole_events(answer: aiohttp.ClientResponse, limit_bytes: int) -> Asyn
                 raise aiohttp.ClientPayloadError(f"an event is over {limit_bytes} bytes")
             continue
         text = b"".join(held)
-        end = text.rfind(EVENT_END) + len(EVENT_END)
+        end = end_of_events(text)
         held = [text[end:]] if end < len(text) else []
         size = len(text) - end
         yield text[:end]
 
 
 def ends_event(chunks: list[bytes]) -> bool:
-    """Whether an event ends within the last chunk, or where it touches the one before."""
+    """Whether an event ends within the last chunk, or where it touches the one before.
+
+    An end inside a chunk is seen by the event that follows: a long text is found many times faster
+    than two bytes. One that is seen too late, since the chunk ends within it, waits for the rest of
+    an event that is on its way.
+    """
     last = chunks[-1]
     if len(chunks) > 1 and chunks[-2][-1:] + last[:1] == EVENT_END:
         return True
-    return last.endswith(EVENT_END) or EVENT_END in last
+    return last.endswith(EVENT_END) or NEXT_EVENT in last
+
+
+def end_of_events(text: bytes) -> int:
+    """Where the last whole event of a text ends that holds one."""
+    if text.endswith(EVENT_END):
+        return len(text)
+    at = text.rfind(NEXT_EVENT)
+    return (at if at >= 0 else text.rfind(EVENT_END)) + len(EVENT_END)
 
 
 def split_goodbye(events: bytes) -> tuple[bytes, bytes]:

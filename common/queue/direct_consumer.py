@@ -56,20 +56,21 @@ class DirectConsumer:
         self._refused = False
         self._consumers: dict[str, HttpConsumer] = {}
         self._pumps: dict[str, asyncio.Task[None]] = {}
+        self._follower: asyncio.Task[None] | None = None
         self._deliveries: asyncio.Queue[Delivery | Exception | None] = asyncio.Queue(1)
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         """See ``Consumer``."""
         while True:
             straight = await self._begin()
-            follower = asyncio.create_task(self._follow() if straight else self._stay())
+            self._follower = asyncio.create_task(self._follow() if straight else self._stay())
             try:
                 while (found := await self._deliveries.get()) is not None:
                     if isinstance(found, Exception):
                         raise found
                     yield found
             finally:
-                await self._end(follower)
+                await self._end()
 
     async def ack(self, receipts: Sequence[str]) -> Settled:
         """See ``Consumer``."""
@@ -83,7 +84,7 @@ class DirectConsumer:
 
     async def close(self) -> None:
         """See ``Consumer``."""
-        await self._end(None)
+        await self._end()
         await self._placement.close()
         await self._proxy.close()
         await self._session.close()
@@ -117,15 +118,17 @@ class DirectConsumer:
             return False
         return not refused and not await self._out_of_reach()
 
-    async def _end(self, follower: asyncio.Task[None] | None) -> None:
-        tasks = [*self._pumps.values(), *([follower] if follower else [])]
+    async def _end(self) -> None:
+        """End all streams; the consumer may be closed while its deliveries are being ended."""
+        pumps, self._pumps = self._pumps, {}
+        consumers, self._consumers = self._consumers, {}
+        follower, self._follower = self._follower, None
+        tasks = [*pumps.values(), *([follower] if follower else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for consumer in self._consumers.values():
+        for consumer in consumers.values():
             await consumer.close()
-        self._pumps.clear()
-        self._consumers.clear()
 
     async def _follow(self) -> None:
         """Take brokers in that join, until one is out of reach or there is no share for one."""

@@ -1,10 +1,12 @@
 """Streams that last, and many at once."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from common.errors import BrokerUnreachable
 from common.queue.http import HttpConsumer
 from tests.support.client import TOKEN, payload
 from tests.support.proxy import Cluster, cluster, until
@@ -79,7 +81,8 @@ class Crowd:
     async def _consume(self, consumer: HttpConsumer) -> None:
         async for delivery in consumer.deliveries():
             self.found.update(delivery.payloads)
-            await consumer.ack([delivery.receipt])
+            with contextlib.suppress(BrokerUnreachable):  # cut off: it comes again
+                await consumer.ack([delivery.receipt])
 
 
 async def test_two_hundred_consumers_share_a_group_and_all_come_back_after_a_cut(
