@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from starlette.types import Message, Receive, Scope, Send
 
 from common.errors import BrokerUnreachable, Draining, TooLarge, TopicConflict, Unavailable
-from common.http.body import ClientGone, header, integer, parameters
+from common.http.body import ClientGone, header, integer, parameters, read_body
 from common.queue.http import as_error
 from common.wire import check_name, partition_for
 from proxy.member import Member
@@ -15,6 +15,7 @@ from proxy.proxy import NO_BROKER, Proxy
 from proxy.upstream import Body, NotSentError, Reply, passed_on, unless_gone
 
 CONFLICT = TopicConflict.status
+WHOLE_BYTES = 1 << 20
 
 
 class Request(NamedTuple):
@@ -136,8 +137,13 @@ def is_draining(reply: Reply) -> bool:
 
 
 async def take_body(scope: Scope, receive: Receive, limit_bytes: int) -> Body:
-    """A body that came whole as bytes, a longer one as a stream; both bounded."""
+    """A body as bytes when it says that it is short, and as a stream when not; both bounded.
+
+    What is at hand can be sent once more, and goes out in one piece.
+    """
     declared = header(scope, b"content-length")
+    if declared is not None and int(declared) <= min(WHOLE_BYTES, limit_bytes):
+        return await read_body(scope, receive, limit_bytes, inflated=False)
     if declared is not None and int(declared) > limit_bytes:
         raise TooLarge(f"the body is over {limit_bytes} bytes")
     message = await receive()

@@ -63,8 +63,10 @@ _kept_parameters = lru_cache(KEPT_QUERIES)(_parse_query)
 """Clients ask with the same few query strings again and again."""
 
 
-async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
-    """Return the whole body, inflated when it came as gzip or zstd.
+async def read_body(
+    scope: Scope, receive: Receive, limit_bytes: int, inflated: bool = True
+) -> bytes:
+    """Return the whole body, inflated when it came as gzip or zstd, or else as it came.
 
     ``limit_bytes`` bounds both what arrives and what it inflates to.
     """
@@ -79,7 +81,7 @@ async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
         raise ClientGone
     if len(raw) > limit_bytes:
         raise TooLarge(f"the body is over {limit_bytes} bytes")
-    encoding = header(scope, b"content-encoding")
+    encoding = header(scope, b"content-encoding") if inflated else None
     return raw if encoding is None else inflate(raw, encoding, limit_bytes)
 
 
