@@ -1,27 +1,14 @@
 """The broker's options table."""
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import model_validator
 
 from common.journal.frame import MAX_LENGTH
-from common.options import Bytes, Names, Seconds, ServiceOptions, option
+from common.options import Bytes, Index, Names, Seconds, ServiceOptions, option, parse_index
 
 MANY = 1 << 31
-_INDEX = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*-)?(\d{1,6})", re.ASCII)
-
-
-def parse_index(value: Any) -> Any:
-    """The number of a broker, from itself or from the end of a StatefulSet pod's name."""
-    found = _INDEX.fullmatch(str(value))
-    if found is None:
-        raise ValueError("must be a number, or a pod name that ends in one such as broker-2")
-    return int(found[1])
-
-
-Index = Annotated[int, BeforeValidator(parse_index)]
 
 
 class BrokerOptions(ServiceOptions):

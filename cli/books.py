@@ -30,6 +30,8 @@ class Sent(msgspec.Struct):
     """The streamer's summary."""
 
     rows_read: int
+    values_read: int
+    missing: int
     samples: int
     points: int
     points_published: int
@@ -57,16 +59,16 @@ class Books:
 
     @property
     def rejected_rows(self) -> int:
-        """Rows the streamer refused."""
+        """Rows the streamer refused, or single values of rows that hold many."""
         return sum(rows.count for rows in self.sent.rejected.values())
 
     @property
     def balanced(self) -> bool:
-        """Every row is stored, repeated, or refused for a reason that is told."""
+        """Every value is stored, repeated, or refused for a reason that is told."""
         sent = self.sent
-        rows = sent.points_published + sent.duplicates + self.rejected_rows
+        values = sent.points_published + sent.duplicates + self.rejected_rows
         points = self.stored + self.repeated + sum(self.rejected_later.values())
-        return not self.lost and sent.rows_read == rows and sent.points_published == points
+        return not self.lost and sent.values_read == values and sent.points_published == points
 
 
 def read_summary(path: Path) -> Sent:
@@ -112,6 +114,8 @@ def render(books: Books) -> str:
     rate = books.stored / books.seconds if books.seconds else 0.0
     lines = [
         f"  rows read      {sent.rows_read:>12,}",
+        f"  values read    {sent.values_read:>12,}",
+        f"  missing values {sent.missing:>12,}",
         f"  samples        {sent.samples:>12,}",
         f"  GPUs           {sent.gpus:>12,}",
         f"  hosts          {sent.hosts:>12,}",

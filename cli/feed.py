@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from cli.books import Books, Sent, close_books, collector_rejects, read_summary
 from cli.stack import Stack
 from cli.supervisor import StackError
+from streamer.bar import Rate, numbers
 
 POLL_SECONDS = 0.25
 LINE_SECONDS = 10.0
@@ -23,6 +24,7 @@ class Follower:
         self._console = console
         self._began = time.monotonic()
         self._line_due = self._began + LINE_SECONDS
+        self._rate = Rate(self._began)
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -68,19 +70,19 @@ class Follower:
 
     def _show_reading(self, stats: dict[str, Any]) -> None:
         total = stats["bytes_total"] or 1
-        numbers = f"{stats['rows_read']:,} rows, {stats['points_published']:,} points published"
-        self._show("reading", stats["bytes_read"] / total, numbers)
+        rate = self._rate.tell(stats["points_published"], time.monotonic())
+        self._show("reading", stats["bytes_read"] / total, numbers(stats, rate))
 
     def _show_storing(self, left: int | None, stats: dict[str, Any] | None) -> None:
         waiting = "?" if left is None else f"{left:,}"
         spooled = f"{stats['spool_messages']:,}" if stats else "?"
         self._show("storing", 1.0, f"{waiting} messages queued, {spooled} spooled")
 
-    def _show(self, what: str, part: float, numbers: str) -> None:
-        self._progress.update(self._task, description=what, completed=part, numbers=numbers)
+    def _show(self, what: str, part: float, text: str) -> None:
+        self._progress.update(self._task, description=what, completed=part, numbers=text)
         if not self._console.is_terminal and time.monotonic() >= self._line_due:
             self._line_due += LINE_SECONDS
-            self._console.print(f"{what}: {numbers}")
+            self._console.print(f"{what}: {text}")
 
 
 def file_feed(csv: str, summary: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from collector.options import CollectorOptions
 from proxy.app import create_app as create_proxy
 from proxy.options import ProxyOptions
 from streamer.app import create_app as create_streamer
+from streamer.dry_run import dry_run
 from streamer.options import StreamerOptions
 from streamer.sources.generator import write_csv
 
@@ -43,12 +44,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for name, (table, create_app, text) in SERVICES.items():
-    app.command(name, help=text)(service_command(table, create_app))
+    instead = {"instead": dry_run} if name == "streamer" else {}
+    app.command(name, help=text)(service_command(table, create_app, **instead))
 
 DataDir = Annotated[Path, typer.Option(help="Where data, secrets and logs are kept.")]
 Brokers = Annotated[int, typer.Option(min=1, max=64, help="Brokers to start.")]
 CsvFile = Annotated[
-    Path | None, typer.Option(exists=True, dir_okay=False, readable=True, help="DCGM CSV to feed.")
+    Path | None, typer.Option(exists=True, dir_okay=False, readable=True, help="CSV to feed.")
 ]
 
 
@@ -68,7 +70,7 @@ def up(
 
 @app.command("run")
 def run(
-    csv: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="DCGM CSV to store.")],
+    csv: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="CSV to store.")],
     once: Annotated[bool, typer.Option("--once", help="End when every row is stored.")] = False,
     brokers: Brokers = 2,
     data_dir: DataDir = DEFAULT_DATA_DIR,

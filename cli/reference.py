@@ -3,7 +3,14 @@
 from pydantic.fields import FieldInfo
 
 from cli.main import SERVICES
-from common.options import Options, ServiceOptions, env_name, flag_name, is_secret
+from common.options import (
+    Options,
+    ServiceOptions,
+    env_name,
+    flag_name,
+    is_secret,
+    short_flags,
+)
 
 _HEAD = """# Configuration
 
@@ -12,7 +19,8 @@ Made by `make docs` from the options tables in the code; a test compares the two
 A flag wins over its environment variable. `NAME_FILE` names a file that holds the value of a secret
 `NAME`. Durations are written `30s`, `500ms`, `12h` or as seconds, sizes `64MiB` or as bytes, lists
 with commas. An option that makes no sense is named on stderr and the service leaves with exit code
-2. Variables that no table knows are ignored; flags that no table knows are refused.
+2. Variables that no table knows are ignored; flags that no table knows are refused. What is `false`
+or `true` has a flag without value: `--loop`, or `--no-loop` against the environment.
 """
 
 
@@ -39,7 +47,9 @@ def option_table(options: type[Options], left_out: set[str]) -> str:
 
 def flag_of(name: str, field: FieldInfo) -> str:
     """The flag; a secret has none, since a command line is there for everyone to read."""
-    return "" if is_secret(field) else f"`{flag_name(name, field)}`"
+    if is_secret(field):
+        return ""
+    return ", ".join(f"`{flag}`" for flag in (flag_name(name, field), *short_flags(field)))
 
 
 def default_of(field: FieldInfo) -> str:

@@ -1,7 +1,7 @@
 """A command line made from a service's options table: one flag a row."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -9,22 +9,28 @@ from starlette.types import ASGIApp
 
 from common.http.server import serve
 from common.lifecycle import Lifecycle
-from common.options import ServiceOptions, env_name, flag_name, is_secret
+from common.options import ServiceOptions, env_name, flag_name, is_secret, short_flags
 
 Table = TypeVar("Table", bound=ServiceOptions)
 
 
 def service_command(
-    table: type[Table], create_app: Callable[[Table, Lifecycle], ASGIApp]
+    table: type[Table],
+    create_app: Callable[[Table, Lifecycle], ASGIApp],
+    instead: Callable[[Mapping[str, Any]], int | None] = lambda flags: None,
 ) -> Callable[..., None]:
     """Return a function that typer turns into the command of a service.
 
-    Flags win over the environment; what is not given is left to it. All flags are text here: the
-    table alone parses and refuses.
+    Flags win over the environment; what is not given is left to it. Flags are text here, but for
+    those that are on or off: the table alone parses and refuses. When ``instead`` returns an exit
+    code, it has done what was asked and no service is run.
     """
 
-    def run(**flags: str | None) -> None:
+    def run(**flags: Any) -> None:
         given = {name: value for name, value in flags.items() if value is not None}
+        exit_code = instead(given)
+        if exit_code is not None:
+            raise typer.Exit(exit_code)
         serve(table.load(given), create_app)
 
     parameters = [
@@ -41,15 +47,19 @@ def service_command(
 def flag_parameter(name: str, field: Any) -> inspect.Parameter:
     """One row of the table as a keyword parameter with typer's annotation."""
     default = "" if field.is_required() else f" [default: {field.default}]"
+    flags = [flag_name(name, field), *short_flags(field)]
+    on_or_off = field.annotation is bool
+    if on_or_off:
+        flags[0] += f"/--no-{flags[0].removeprefix('--')}"
     note = typer.Option(
-        flag_name(name, field),
+        *flags,
         help=f"{field.description}{default} [env: {env_name(name, field)}]",
         show_default=False,
-        metavar="VALUE",
+        metavar=None if on_or_off else "VALUE",
     )
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[str | None, note],
+        annotation=Annotated[bool | None, note] if on_or_off else Annotated[str | None, note],
     )

@@ -3,6 +3,7 @@
 import logging
 import sys
 from contextvars import ContextVar
+from typing import TextIO
 
 import structlog
 
@@ -28,6 +29,18 @@ _SHARED: list[structlog.typing.Processor] = [
 _QUIET = ("uvicorn.error", "uvicorn.access", "asyncio")
 
 
+class StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is at that moment: a progress bar puts itself below the lines."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        """It is never another."""
+
+
 def configure(level: str) -> None:
     """Send every record of this process to stderr as one JSON object a line."""
     structlog.configure(
@@ -36,7 +49,7 @@ def configure(level: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StderrHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,

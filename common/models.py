@@ -14,7 +14,8 @@ LATEST_MS = 4_102_444_800_000  # 2100-01-01
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
 
-class Gpu(msgspec.Struct, frozen=True, omit_defaults=True):
+# Neither holds a cycle, so the garbage collector need not look at the millions of them.
+class Gpu(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Who a sample speaks of. Every field is text as the source gave it, empty when unknown."""
 
     uuid: Text = ""
@@ -33,7 +34,7 @@ class Gpu(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.uuid or f"{self.hostname}-{self.gpu_id or self.device}"
 
 
-class Sample(msgspec.Struct, omit_defaults=True):
+class Sample(msgspec.Struct, omit_defaults=True, gc=False):
     """One GPU at one moment: ``timestamp`` in milliseconds since 1970 UTC, metric name to value."""
 
     gpu: Gpu

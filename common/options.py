@@ -43,6 +43,7 @@ _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*$")
 _TOKEN = re.compile(r"[!-~]*")
 _SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 _SIZE = re.compile(r"^\s*(\d{1,19})\s*(KiB|MiB|GiB)?\s*$")
+_INDEX = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*-)?(\d{1,6})", re.ASCII)
 _BYTES_PER_UNIT = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, None: 1}
 
 
@@ -72,6 +73,14 @@ def parse_size(value: Any) -> Any:
     return size
 
 
+def parse_index(value: Any) -> Any:
+    """The number of one of several, from itself or from the end of a StatefulSet pod's name."""
+    found = _INDEX.fullmatch(str(value))
+    if found is None:
+        raise ValueError("must be a number, or a pod name that ends in one such as broker-2")
+    return int(found[1])
+
+
 def parse_list(value: Any) -> Any:
     """Turn ``"a, b"`` into ``("a", "b")``."""
     if isinstance(value, str):
@@ -89,6 +98,7 @@ def check_token(value: SecretStr) -> SecretStr:
 Token = Annotated[SecretStr, AfterValidator(check_token)]
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
 Bytes = Annotated[int, BeforeValidator(parse_size)]
+Index = Annotated[int, BeforeValidator(parse_index)]
 Names = Annotated[tuple[str, ...], BeforeValidator(parse_list)]
 
 
@@ -189,6 +199,12 @@ def env_name(field_name: str, field: FieldInfo) -> str:
 def flag_name(field_name: str, field: FieldInfo) -> str:
     """Return the command-line flag of a row of a table."""
     return "--" + env_name(field_name, field).lower().replace("_", "-")
+
+
+def short_flags(field: FieldInfo) -> list[str]:
+    """Return other command-line flags of a row of a table."""
+    extra = field.json_schema_extra
+    return [str(extra["flag"])] if isinstance(extra, dict) and "flag" in extra else []
 
 
 def is_secret(field: FieldInfo) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from streamer.publish import Publisher
 from streamer.sources.base import Progress
 
 if TYPE_CHECKING:
@@ -22,7 +23,15 @@ class StreamerMetrics(Collector):
         """One family after the other."""
         service = self._service
         manifest, publisher = service.feed.manifest, service.publisher
-        yield rows_family(service.feed.source.progress)
+        yield values_family(service.feed.source.progress)
+        yield counter(
+            "streamer_rows", "Rows read, blank lines not.", service.feed.source.progress.rows_read
+        )
+        yield counter(
+            "streamer_missing_values",
+            "Cells that say there is no value, as [N/A].",
+            service.feed.source.progress.missing,
+        )
         yield counter("streamer_samples", "Samples handed to the publisher.", manifest.samples)
         yield counter(
             "streamer_points_published",
@@ -33,24 +42,56 @@ class StreamerMetrics(Collector):
             "streamer_publish_retries", "Requests to the queue repeated.", service.retry.retries
         )
         yield counter("streamer_passes", "Times the source was read whole.", service.feed.passes)
-        yield gauge(
-            "streamer_buffer_batches",
-            "Batches that wait to be sent or confirmed.",
-            publisher.buffered_batches if publisher else 0,
+        yield counter(
+            "streamer_points_left_out",
+            "Points of hosts that are another streamer's, or not on the list.",
+            service.feed.selection.points_left_out,
         )
-        yield gauge(
-            "streamer_buffer_capacity_batches",
-            "Batches that may wait before the source has to.",
-            publisher.capacity_batches if publisher else 0,
-        )
+        yield from buffer_families(publisher)
+        yield from scrape_families(service.feed.source.progress)
 
 
-def rows_family(progress: Progress) -> Metric:
-    """Rows read by what became of them: accepted, duplicate, or the reason of a reject."""
-    family = CounterMetricFamily(
-        "streamer_rows", "Rows read, by what became of them.", labels=["outcome"]
+def buffer_families(publisher: Publisher | None) -> Iterator[Metric]:
+    """What waits for the queue."""
+    yield gauge(
+        "streamer_buffer_batches",
+        "Batches that wait to be sent or confirmed.",
+        publisher.buffered_batches if publisher else 0,
     )
-    taken = progress.rows_read - progress.rejects.total - progress.duplicates
+    yield gauge(
+        "streamer_buffer_bytes",
+        "Bytes of the batches that wait to be sent or confirmed.",
+        publisher.buffered_bytes if publisher else 0,
+    )
+    yield gauge(
+        "streamer_buffer_capacity_batches",
+        "Batches that may wait before the source has to.",
+        publisher.capacity_batches if publisher else 0,
+    )
+
+
+def scrape_families(progress: Progress) -> Iterator[Metric]:
+    """How the targets of a source that scrapes fare; at most ``MAX_TARGETS`` of them."""
+    scrapes = CounterMetricFamily(
+        "streamer_scrapes", "Scrapes of targets, by how they ended.", labels=["outcome"]
+    )
+    for outcome, count in progress.scrapes.items():
+        scrapes.add_metric([outcome], count)
+    yield scrapes
+    up = GaugeMetricFamily(
+        "streamer_target_up", "1 while the last scrape of a target was good.", labels=["target"]
+    )
+    for name, state in progress.targets.items():
+        up.add_metric([name], state.up)
+    yield up
+
+
+def values_family(progress: Progress) -> Metric:
+    """Values read by what became of them: accepted, duplicate, or the reason of a reject."""
+    family = CounterMetricFamily(
+        "streamer_values", "Values read, by what became of them.", labels=["outcome"]
+    )
+    taken = progress.values_read - progress.rejects.total - progress.duplicates
     family.add_metric(["accepted"], max(0, taken))
     family.add_metric(["duplicate"], progress.duplicates)
     for reason, count in progress.rejects.counts.items():

@@ -8,6 +8,7 @@ from common.wire import partition_for
 from streamer.lane import Lane, Outlet
 from streamer.retry import Retry
 
+REMEMBERED = 1 << 16
 LINGER_STEPS = 4  # how often a linger is looked after within its length
 
 
@@ -22,6 +23,7 @@ class Publisher:
         self.capacity_batches = outlet.partitions * outlet.buffer_batches
         self._step_seconds = outlet.linger_seconds / LINGER_STEPS
         self._clock = clock
+        self._lane_of: dict[str, Lane] = {}
 
     @property
     def points_published(self) -> int:
@@ -33,18 +35,46 @@ class Publisher:
         """Batches that wait or are in flight."""
         return sum(len(lane.buffer) for lane in self.lanes)
 
-    def begin_pass(self, number: int) -> None:
-        """The source begins from its start; everything gathered was flushed."""
-        for lane in self.lanes:
-            lane.begin_pass(number)
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of them."""
+        return sum(lane.buffer.bytes for lane in self.lanes)
+
+    @property
+    def positions(self) -> list[int]:
+        """How many samples of this pass each partition got."""
+        return [lane.position for lane in self.lanes]
+
+    @property
+    def gathered(self) -> list[int]:
+        """How many samples each partition got since the start."""
+        return [lane.gathered for lane in self.lanes]
+
+    def begin_pass(self, number: int, positions: Sequence[int] = ()) -> None:
+        """The source begins from its start, or where a checkpoint was; all gathered was flushed.
+
+        Positions of another number of partitions say nothing of these.
+        """
+        if len(positions) != len(self.lanes):
+            positions = [0] * len(self.lanes)
+        for lane, position in zip(self.lanes, positions, strict=True):
+            lane.begin_pass(number, position)
 
     async def publish(self, samples: Sequence[Sample]) -> None:
         """Gather samples, in order, and flush each batch that is full."""
-        lanes = self.lanes
+        known = self._lane_of
         for sample in samples:
-            lane = lanes[partition_for(sample.gpu.id, len(lanes))]
+            gpu_id = sample.gpu.id
+            lane = known.get(gpu_id) or self._place(gpu_id)
             if lane.gather(sample):
                 await lane.flush()
+
+    def _place(self, gpu_id: str) -> Lane:
+        """Work out a GPU's lane, once until so many others were."""
+        if len(self._lane_of) >= REMEMBERED:
+            self._lane_of.clear()
+        lane = self._lane_of[gpu_id] = self.lanes[partition_for(gpu_id, len(self.lanes))]
+        return lane
 
     async def flush(self) -> None:
         """Put every batch into its buffer, full or not."""
@@ -56,6 +86,11 @@ class Publisher:
         for lane in self.lanes:
             await lane.buffer.drained()
 
+    async def until_confirmed(self, gathered: Sequence[int]) -> None:
+        """Return when the queue has confirmed so many samples of each partition."""
+        for lane, end in zip(self.lanes, gathered, strict=True):
+            await lane.buffer.until_confirmed(end)
+
     async def flush_lingering(self) -> None:
         """Flush what has waited for the linger, for ever. A lane whose buffer is full waits on."""
         while True:
@@ -64,3 +99,11 @@ class Publisher:
                 due = lane.due_seconds()
                 if due is not None and due < self._step_seconds and not lane.buffer.full:
                     await lane.flush()
+
+    async def flush_each(self, seconds: float) -> None:
+        """Flush everything at once each so many seconds, for ever, without drift."""
+        due = self._clock.monotonic() + seconds
+        while True:
+            await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+            await self.flush()
+            due = max(due, self._clock.monotonic() - seconds) + seconds

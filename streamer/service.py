@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
@@ -14,23 +15,23 @@ from common.errors import TelemetryError
 from common.lifecycle import Lifecycle
 from common.queue.base import Producer
 from common.queue.factory import open_producer
-from streamer.feed import Feed
-from streamer.lane import Outlet
+from streamer.bar import Bar
 from streamer.metrics import StreamerMetrics
 from streamer.options import StreamerOptions
-from streamer.pacing import Pacer
+from streamer.place import NoKeeper, Place
 from streamer.publish import Publisher
 from streamer.retry import Retry
 from streamer.sources.base import Source, SourceError
-from streamer.sources.dcgm_csv import DcgmCsv
+from streamer.sources.csv_options import csv_source
 from streamer.sources.generator import LiveFleet
+from streamer.sources.nvml import NvmlSource
 from streamer.stopping import unless_stopping
 from streamer.summary import describe, write_summary
-from streamer.timing import KeepTime, event_time
+from streamer.wiring import content_name, make_feed, make_keeper, make_outlet, make_scrape
 
 EXIT_FAILED = 1
 EXIT_BAD_SOURCE = 2
-PROGRESS_SECONDS = 10.0
+SUMMARY_SECONDS = 10.0
 MS_PER_SECOND = 1000
 
 log = logs.get("streamer")
@@ -56,7 +57,11 @@ class StreamerService:
         self._producer = producer
         rng = random.Random()  # noqa: S311 - jitter, not a secret
         self.retry = Retry(self._clock, rng, lifecycle.problems)
-        self.feed = make_feed(options, self._clock, lifecycle.stopping)
+        source = make_source(options, self._clock)
+        ending = asyncio.Event()
+        lifecycle.on_stop(ending.set)
+        self._keeper = make_keeper(options, source.live, self._clock, lifecycle.problems)
+        self.feed = make_feed(options, source, self._keeper or NoKeeper(), self._clock, ending)
         self._began = self._clock.monotonic()
         self._ended: float | None = None
         self._failed = False
@@ -67,7 +72,13 @@ class StreamerService:
         """Begin to read and publish in the background."""
         self._began = self._clock.monotonic()
         self._running = self.lifecycle.spawn("feed", self._guard(self._run()))
-        self.lifecycle.spawn("progress", self._log_progress())
+        if sys.stderr.isatty():
+            bar = Bar(self.stats, self.lifecycle.problems, self._clock)
+            self.lifecycle.spawn("progress", bar.show_for_ever())
+        else:
+            self.lifecycle.spawn("progress", self._log_progress())
+        if self._options.duration_seconds:
+            self.lifecycle.spawn("duration", self._end_in_time(self._options.duration_seconds))
 
     async def stop(self) -> None:
         """Publish what is buffered, within the grace, and leave the summary behind."""
@@ -83,16 +94,35 @@ class StreamerService:
     def stats(self) -> Mapping[str, Any]:
         """Live progress, in the words of the summary."""
         ended = self._clock.monotonic() if self._ended is None else self._ended
-        published = self.publisher.points_published if self.publisher else 0
-        return describe(self.feed, published, ended - self._began, self._ended is not None)
+        return describe(self.feed, self.publisher, ended - self._began, self._ended is not None)
 
     async def _run(self) -> None:
-        publisher = await self._open()
+        content = await self._open_source()
+        place = None
+        run = content
+        if not self.feed.event_time.stable or self.feed.source.grows:  # so other batches
+            run += f"-{int(self._clock.wall() * MS_PER_SECOND)}"
+        if self._keeper is not None:
+            place = await self._keeper.load(content, run)
+        if place is not None and place.finished:
+            log.info("the checkpoint says that all is published", passes=place.passes)
+            await self._finish()
+            return
+        publisher = await self._open_queue(run if place is None else place.run)
         if publisher is None:
             return
-        ended = await self.feed.run(publisher, self._loops())
+        await self._stream(publisher, place)
+
+    async def _stream(self, publisher: Publisher, place: Place | None) -> None:
+        feed, keeper = self.feed, self._keeper
+        if keeper is not None:
+            keeper.attach(publisher)
+            self.lifecycle.spawn("checkpoint", self._guard(keeper.keep_for_ever()))
+        ended = await feed.run(publisher, self._loops(), place)
         await publisher.drained()
-        if ended:
+        if keeper is not None:
+            await keeper.close(feed.number, feed.event_time.state(), ended)
+        if not self.lifecycle.stopping.is_set():
             await self._finish()
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
@@ -107,12 +137,13 @@ class StreamerService:
             log.error("streamer failed", exc_info=error)
             self._fail("streamer failed", repr(error), EXIT_FAILED)
 
-    async def _open(self) -> Publisher | None:
-        """Open the source, ask for the partitions and start the lanes; None when stopped before."""
+    async def _open_source(self) -> str:
+        name = await self.feed.source.open()
+        return content_name(self._options, self.feed, name)
+
+    async def _open_queue(self, run: str) -> Publisher | None:
+        """Ask for the partitions and start the lanes; None when stopped before."""
         options = self._options
-        content = await self.feed.source.open()
-        if not self.feed.event_time.stable:  # other times, so other batches
-            content += f"-{int(self._clock.wall() * MS_PER_SECOND)}"
         producer = self._producer = self._producer or open_producer(
             options.queue_url, options.service_token, options.direct, self._clock
         )
@@ -122,13 +153,24 @@ class StreamerService:
         )
         if partitions is None:
             return None
-        outlet = make_outlet(options, producer, partitions, content)
+        outlet = make_outlet(options, producer, partitions, run)
         publisher = self.publisher = Publisher(outlet, self._clock, self.retry)
         for number, lane in enumerate(publisher.lanes):
             self.lifecycle.spawn(f"lane-{number}", self._guard(lane.send_for_ever()))
-        self.lifecycle.spawn("linger", self._guard(publisher.flush_lingering()))
-        log.info("streaming", content=content, topic=options.topic, partitions=partitions)
+        interval_seconds = options.collect_interval_seconds
+        flushing = (
+            publisher.flush_each(interval_seconds)
+            if interval_seconds
+            else publisher.flush_lingering()
+        )
+        self.lifecycle.spawn("flush", self._guard(flushing))
+        log.info("streaming", content=run, topic=options.topic, partitions=partitions)
         return publisher
+
+    async def _end_in_time(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        log.info("the duration is over; publishing what was read", seconds=seconds)
+        self.feed.ending.set()
 
     async def _finish(self) -> None:
         self._ended = self._clock.monotonic()
@@ -155,11 +197,12 @@ class StreamerService:
 
     async def _log_progress(self) -> None:
         while self._ended is None:
-            await self._clock.sleep(PROGRESS_SECONDS)
+            await self._clock.sleep(SUMMARY_SECONDS)
             log.info("progress", **self._numbers())
 
     def _numbers(self) -> dict[str, Any]:
-        return {name: value for name, value in self.stats().items() if name != "rejected"} | {
+        left_out = ("rejected", "targets")
+        return {name: value for name, value in self.stats().items() if name not in left_out} | {
             "rejected": self.feed.source.progress.rejects.total
         }
 
@@ -176,29 +219,10 @@ class StreamerService:
 def make_source(options: StreamerOptions, clock: Clock) -> Source:
     """Return the source that the options name; a fleet is the same one at each start."""
     if options.csv_path is not None:
-        return DcgmCsv(options.csv_path)
+        return csv_source(options, clock)
+    if options.scrapes:
+        return make_scrape(options, clock)
+    if options.nvml:
+        return NvmlSource(options.scrape_interval_seconds, clock)
     seed = xxhash.xxh3_64_intdigest(options.instance_id.encode())
     return LiveFleet(options.generate_gpus, seed, clock)
-
-
-def make_feed(options: StreamerOptions, clock: Clock, stopping: asyncio.Event) -> Feed:
-    """Put the path from the source to the publisher together."""
-    source = make_source(options, clock)
-    timing = KeepTime() if source.live else event_time(options.event_time, clock)
-    return Feed(source, timing, Pacer(options.rate, clock), clock, stopping)
-
-
-def make_outlet(
-    options: StreamerOptions, producer: Producer, partitions: int, content: str
-) -> Outlet:
-    """Say where all lanes lead."""
-    return Outlet(
-        producer=producer,
-        topic=options.topic,
-        partitions=partitions,
-        instance_id=options.instance_id,
-        content=content,
-        batch_size=options.batch_size,
-        linger_seconds=options.linger_seconds,
-        buffer_batches=options.buffer_batches,
-    )

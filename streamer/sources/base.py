@@ -1,9 +1,12 @@
 """What any source of samples must give the streamer."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from common.models import Sample
+from streamer.sources.outcomes import OUTCOMES, Outcome, TargetState
 from streamer.sources.rejects import Rejects
+
+Mark = dict[str, Any]
 
 
 class SourceError(Exception):
@@ -13,15 +16,28 @@ class SourceError(Exception):
 class Progress:
     """How far a source has come. Written by the source alone, read by whoever asks.
 
-    ``rows_read``, ``duplicates`` and ``rejects`` count over all passes; ``bytes_read`` is of the
-    pass that runs, out of ``bytes_total`` (0 when a source has no size).
+    ``rows_read``, ``values_read``, ``missing``, ``duplicates`` and ``rejects`` count over all
+    passes. A row of a long file holds one value, one of a wide file a value a column; one that is
+    refused whole counts as one. So ``values_read`` is points, duplicates and rejects; ``missing``
+    are the cells that say there is no value. ``bytes_read`` is of the pass that runs, out of
+    ``bytes_total`` (0 when a source has no size). ``targets`` are those of a source that scrapes,
+    by name, and ``scrapes`` counts its scrapes by their end.
     """
 
     def __init__(self) -> None:
         self.rows_read = 0
+        self.values_read = 0
+        self.missing = 0
         self.duplicates = 0
         self.bytes_read = 0
         self.bytes_total = 0
+        self.rejects = Rejects()
+        self.targets: dict[str, TargetState] = {}
+        self.scrapes: dict[Outcome, int] = dict.fromkeys(OUTCOMES, 0)
+
+    def forget_counts(self) -> None:
+        """Count anew: what was read so far had been counted by another process."""
+        self.rows_read = self.values_read = self.missing = self.duplicates = 0
         self.rejects = Rejects()
 
 
@@ -35,6 +51,8 @@ class Source(Protocol):
     progress: Progress
     live: bool
     """True when samples are of the present: they are never given a second time."""
+    grows: bool
+    """True when the name of ``open`` stands for more as time goes on: only marks tell what."""
 
     async def open(self) -> str:
         """Get ready and return a text that names the content; raises SourceError.
@@ -44,6 +62,20 @@ class Source(Protocol):
 
     async def read(self) -> list[Sample] | None:
         """Return the next chunk, perhaps empty, or None at the end; raises SourceError."""
+
+    def mark(self) -> Mark | None:
+        """Say where the source is after the last chunk that ``read`` returned, as JSON can hold it.
+
+        It does not depend on the pass. Empty before the first ``read``; None when a source cannot
+        go on where it was.
+        """
+
+    async def resume(self, mark: Mark) -> None:
+        """Go on from a mark; after ``open`` and before the first ``read``.
+
+        The samples that follow are, in order and content, those that followed the mark. Raises
+        SourceError when the content is another one. Counts begin anew.
+        """
 
     async def rewind(self) -> None:
         """Go back to the beginning, for another pass."""

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from common.clock import Clock
 from common.models import Gpu, Sample
-from streamer.sources.base import Progress
+from streamer.sources.base import Mark, Progress, SourceError
 from streamer.sources.fleet import METRICS, Fleet
 
 HEADER = (
@@ -23,6 +23,7 @@ class LiveFleet:
     """
 
     live = True
+    grows = False
 
     def __init__(self, gpus: int, seed: int, clock: Clock) -> None:
         self.progress = Progress()
@@ -45,7 +46,16 @@ class LiveFleet:
         readings = zip(self._gpus, self._fleet.step(), strict=True)
         samples = [Sample(gpu, at, dict(zip(METRICS, r, strict=True))) for gpu, r in readings]
         self.progress.rows_read += len(samples) * len(METRICS)
+        self.progress.values_read += len(samples) * len(METRICS)
         return samples
+
+    def mark(self) -> Mark | None:
+        """The present has no place to go back to."""
+        return None
+
+    async def resume(self, mark: Mark) -> None:
+        """There are no marks."""
+        raise SourceError("a live fleet cannot go on where it was")
 
     async def rewind(self) -> None:
         """Nothing to go back to: the present goes on."""

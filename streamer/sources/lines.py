@@ -1,11 +1,17 @@
 """Physical lines out of a file, in bounded memory."""
 
-from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, Protocol
 
 BLOCK_BYTES = 1 << 19
 MAX_LINE_BYTES = 1 << 20
-BOM = b"\xef\xbb\xbf"
+TAIL_BYTES = 64
+
+
+class Readable(Protocol):
+    """What lines are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
 
 
 class LineBlock(NamedTuple):
@@ -18,33 +24,79 @@ class LineBlock(NamedTuple):
     first: int
     lines: list[bytes]
     clean: bool
-    bytes_read: int
 
 
-def read_blocks(file: BinaryIO, block_bytes: int = BLOCK_BYTES) -> Iterator[LineBlock]:
-    """Split ``file`` at LF, dropping a CR before it and a BOM at the start.
+class LineReader:
+    """Splits what it reads at ``end`` (LF, then a CR before it is dropped too, or CR).
 
-    Holds a block and one line of at most ``MAX_LINE_BYTES``, however long the lines are;
-    ``block_bytes`` is at most that, so only the first line of a block can be over the limit.
+    ``offset`` is where the next line begins and ``number`` is its number; ``tail`` are the last
+    bytes before it. Blocks are cut at multiples of ``block_bytes``, so that a reader that began
+    elsewhere in the same file cuts the same blocks. Holds a block and one line of at most
+    ``MAX_LINE_BYTES``, however long the lines are; ``block_bytes`` is at most that, so only the
+    first line of a block can be over the limit.
     """
-    number, held, bytes_read = 1, b"", 0
-    while data := file.read(block_bytes):
-        text = held + (data if bytes_read else data.removeprefix(BOM))
-        bytes_read += len(data)
-        lines = text.split(b"\n")
-        held = lines.pop()[: MAX_LINE_BYTES + 1]
-        if lines:
-            yield make_block(number, lines, text, bytes_read)
-            number += len(lines)
-    if held:
-        yield make_block(number, [held], held, bytes_read)
+
+    def __init__(
+        self,
+        file: Readable,
+        end: bytes = b"\n",
+        offset: int = 0,
+        number: int = 1,
+        block_bytes: int = BLOCK_BYTES,
+    ) -> None:
+        self.offset = offset
+        self.number = number
+        self.tail = b""
+        self._file = file
+        self._end = end
+        self._block_bytes = block_bytes
+        self._held = b""
+        self._held_bytes = 0
+
+    @property
+    def position(self) -> int:
+        """How many bytes have been read, with a line that is not complete."""
+        return self.offset + self._held_bytes
+
+    def read(self) -> LineBlock | None:
+        """Return the next complete lines; None when there is nothing more to read now."""
+        lines: list[bytes] = []
+        while not lines:
+            at = self.position
+            data = self._file.read(self._block_bytes - at % self._block_bytes)
+            if not data:
+                return None
+            text = self._held + data
+            lines = text.split(self._end)
+            rest = lines.pop()
+            self._held = rest[: MAX_LINE_BYTES + 1]
+            self._held_bytes = len(rest) if lines else self._held_bytes + len(data)
+        return self._pass(lines, text, at + len(data) - self._held_bytes)
+
+    def rest(self) -> LineBlock | None:
+        """Return the last line, which has no end, if there is one."""
+        if not self._held:
+            return None
+        held, end = self._held, self.position
+        whole = len(held) == self._held_bytes
+        self._held, self._held_bytes = b"", 0
+        block = self._pass([held], held, end)
+        self.tail = self.tail if whole else b""
+        return block
+
+    def _pass(self, lines: list[bytes], text: bytes, offset: int) -> LineBlock:
+        first, self.number = self.number, self.number + len(lines)
+        end = len(text) - self._held_bytes if self._held else len(text)
+        self.tail = text[max(0, end - TAIL_BYTES) : end]
+        self.offset = offset
+        return make_block(first, lines, text)
 
 
-def make_block(first: int, lines: list[bytes], text: bytes, bytes_read: int) -> LineBlock:
+def make_block(first: int, lines: list[bytes], text: bytes) -> LineBlock:
     """Look ``text``, which ``lines`` were cut from, over once, so that not every line has to be."""
     if b"\r" in text:
         lines = [line.removesuffix(b"\r") for line in lines]
     fits = len(lines[0]) <= MAX_LINE_BYTES
     if not fits:
         lines[0] = lines[0][: MAX_LINE_BYTES + 1]
-    return LineBlock(first, lines, fits and text.isascii() and b"\0" not in text, bytes_read)
+    return LineBlock(first, lines, fits and text.isascii() and b"\0" not in text)

@@ -9,6 +9,7 @@ Reason = Literal[
     "bad_timestamp",
     "timestamp_out_of_bounds",
     "bad_value",
+    "bad_unit",
     "not_finite",
     "no_identity",
     "no_metric",
@@ -17,6 +18,7 @@ Reason = Literal[
     "nul_byte",
     "line_too_long",
     "repeated_header",
+    "bad_labels",
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 LINES_KEPT = 100
@@ -51,6 +53,11 @@ class Rejects:
         lines = self._lines[reason]
         if len(lines) < LINES_KEPT and (not lines or line > lines[-1]):
             lines.append(line)
+
+    def count_all(self, others: "Rejects") -> None:
+        """Count what another has, without its lines."""
+        for reason, count in others.counts.items():
+            self.counts[reason] += count
 
     def report(self) -> dict[str, Any]:
         """``{reason: {"count", "lines"}}`` of the reasons that occurred."""

@@ -7,7 +7,7 @@ from streamer.sources.rejects import RowError
 
 QUOTE = b'"'
 DOUBLED = b'""'
-QUOTED_COMMA = b'","'
+COMMA = b","
 
 
 class RowSplitter:
@@ -19,10 +19,12 @@ class RowSplitter:
     with ``raw_last``. Anything else goes through ``csv``, strictly.
     """
 
-    def __init__(self, width: int, raw_last: bool = False) -> None:
+    def __init__(self, width: int, raw_last: bool = False, delimiter: bytes = COMMA) -> None:
         self._width = width
         self._commas = width - 1
         self._raw_last = raw_last
+        self._delimiter = delimiter
+        self._joint = QUOTE + delimiter + QUOTE
         csv.field_size_limit(MAX_LINE_BYTES)
 
     def split(self, line: bytes) -> list[bytes]:
@@ -31,7 +33,7 @@ class RowSplitter:
         return self._split_any(line) if fields is None else fields
 
     def _split_quoted(self, line: bytes) -> list[bytes] | None:
-        fields = line[1:-1].split(QUOTED_COMMA, self._commas)
+        fields = line[1:-1].split(self._joint, self._commas)
         pairs = fields[-1].count(DOUBLED)
         if line.count(QUOTE) != 2 * (self._width + pairs) or line[-1:] != QUOTE:
             return None
@@ -42,12 +44,12 @@ class RowSplitter:
         return fields
 
     def _split_plain(self, line: bytes) -> list[bytes] | None:
-        fields = line.split(b",", self._commas)
+        fields = line.split(self._delimiter, self._commas)
         if len(fields) != self._width:
             return None
         last = fields[-1]
         if QUOTE not in line:
-            return None if b"," in last else fields
+            return None if self._delimiter in last else fields
         inner = last[1:-1]
         pairs = inner.count(DOUBLED)
         quoted = len(last) > 1 and last[:1] == last[-1:] == QUOTE
@@ -57,20 +59,30 @@ class RowSplitter:
         return fields
 
     def _split_any(self, line: bytes) -> list[bytes]:
-        fields = split_strictly(line)
-        if len(fields) < self._width:
-            raise RowError("short_row")
-        if len(fields) > self._width:
-            raise RowError("long_row")
-        return fields
+        return check_width(split_strictly(line, self._delimiter), self._width)
 
 
-def split_strictly(line: bytes) -> list[bytes]:
-    """Split one line by RFC 4180; a quote that is not closed on it costs this line only."""
+def check_width(fields: list[bytes], width: int) -> list[bytes]:
+    """Return the fields; raises RowError when there are too few or too many."""
+    if len(fields) < width:
+        raise RowError("short_row")
+    if len(fields) > width:
+        raise RowError("long_row")
+    return fields
+
+
+def split_strictly(line: bytes, delimiter: bytes = COMMA, spaces: bool = False) -> list[bytes]:
+    """Split one line by RFC 4180; a quote that is not closed on it costs this line only.
+
+    With ``spaces``, those behind a delimiter are no part of the field.
+    """
     if line.count(QUOTE) % 2:
         raise RowError("unbalanced_quotes")
     try:
-        return [text.encode() for text in next(csv.reader([line.decode()], strict=True))]
+        reader = csv.reader(
+            [line.decode()], delimiter=delimiter.decode(), skipinitialspace=spaces, strict=True
+        )
+        return [text.encode() for text in next(reader)]
     except UnicodeDecodeError:
         raise RowError("bad_encoding") from None
     except csv.Error:

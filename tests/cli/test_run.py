@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from common.storage.base import TelemetryQuery
 from common.storage.sqlite import SqliteStore
 from tests.cli.command import size_of, started, telemetry
 
@@ -17,6 +18,16 @@ def points_in(data_dir: Path) -> int:
         return store.stats().points
     finally:
         store.close()
+
+
+def points_of(data_dir: Path, gpu_id: str) -> set[tuple[int, str, float]]:
+    store = SqliteStore(data_dir / "telemetry.db", writable=False)
+    try:
+        found = store.telemetry(TelemetryQuery(gpu_id, 100))
+    finally:
+        store.close()
+    assert found is not None
+    return {(point.timestamp, point.metric, point.value) for point in found.points}
 
 
 def numbers(output: str) -> dict[str, int]:
@@ -111,3 +122,32 @@ def test_a_file_that_is_no_export_is_refused_with_the_reason(tmp_path: Path) -> 
     done = telemetry("run", "--once", "--csv", str(csv), "--data-dir", str(tmp_path / "data"))
     assert done.returncode == 3
     assert "streamer" in done.stdout
+
+
+LOG = """timestamp, index, utilization.gpu [%], memory.used [MiB], power.draw [W]
+2020/11/12 13:48:11.412, 0, 99 %, 32480 MiB, 120.50 W
+2020/11/12 13:48:11.415, 1, [N/A], 3 MiB, 7 MHz
+timestamp, index, utilization.gpu [%], memory.used [MiB], power.draw [W]
+2020/11/12 13:48:12.412, 0, 98 %, 32 GiB, 121.50 W
+"""
+
+
+def test_a_log_of_nvidia_smi_is_stored_to_the_value_unit_and_time(tmp_path: Path) -> None:
+    log = tmp_path / "node7.csv"
+    log.write_text(LOG)
+    data_dir = tmp_path / "data"
+    done = telemetry("run", "--once", "--csv", str(log), "--data-dir", str(data_dir))
+    assert done.returncode == 0, done.stdout + done.stderr
+    books = numbers(done.stdout)
+    assert (books["rows read"], books["values read"], books["missing values"]) == (4, 9, 1)
+    assert (books["points stored"], books["rejected"], books["lost"]) == (7, 2, 0)
+    at = 1_605_188_891_412
+    assert points_of(data_dir, "node7-0") == {
+        (at, "DCGM_FI_DEV_GPU_UTIL", 99.0),
+        (at, "DCGM_FI_DEV_FB_USED", 32480.0),
+        (at, "DCGM_FI_DEV_POWER_USAGE", 120.5),
+        (at + 1000, "DCGM_FI_DEV_GPU_UTIL", 98.0),
+        (at + 1000, "DCGM_FI_DEV_FB_USED", 32768.0),
+        (at + 1000, "DCGM_FI_DEV_POWER_USAGE", 121.5),
+    }
+    assert points_of(data_dir, "node7-1") == {(at + 3, "DCGM_FI_DEV_FB_USED", 3.0)}

@@ -88,6 +88,8 @@ async def test_a_file_ends_up_in_the_queue_and_the_books_balance(tmp_path: Path)
     found = msgspec.json.decode(summary.read_bytes())
     expected = {
         "rows_read": 14,
+        "values_read": 14,
+        "missing": 0,
         "samples": 6,
         "points": 12,
         "points_published": 12,
@@ -122,9 +124,9 @@ async def test_metrics_say_what_became_of_the_rows(tmp_path: Path) -> None:
         await run.until(lambda: bool(run.service.stats()["finished"]))
         _, body = await run.get("/metrics")
     for line in (
-        b'streamer_rows_total{outcome="accepted"} 12.0',
-        b'streamer_rows_total{outcome="duplicate"} 1.0',
-        b'streamer_rows_total{outcome="short_row"} 1.0',
+        b'streamer_values_total{outcome="accepted"} 12.0',
+        b'streamer_values_total{outcome="duplicate"} 1.0',
+        b'streamer_values_total{outcome="short_row"} 1.0',
         b"streamer_points_published_total 12.0",
         b"streamer_buffer_batches 0.0",
     ):
@@ -138,7 +140,7 @@ async def test_looping_counts_passes_and_a_repeated_point_as_late(tmp_path: Path
         assert entry.late >= 6
 
 
-@pytest.mark.parametrize("text", ["", "gpu,temp\n0,1\n"])
+@pytest.mark.parametrize("text", ["", "name,age\nAda,36\n"])
 async def test_a_file_that_cannot_do_ends_the_process_with_2(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.csv"
     path.write_text(text)
@@ -217,7 +219,9 @@ async def test_batch_ids_follow_the_file_when_times_are_kept_and_the_run_when_no
 
 @pytest.mark.parametrize("given", [{}, {"csv_path": Path("a.csv"), "generate_gpus": 1}])
 def test_exactly_one_source_must_be_given(given: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="exactly one of CSV_PATH and GENERATE_GPUS"):
+    with pytest.raises(
+        ValidationError, match="exactly one of CSV_PATH, GENERATE_GPUS, SCRAPE_TARGETS and NVML"
+    ):
         options(**given)
 
 
@@ -231,5 +235,24 @@ def test_the_table_reads_its_environment(monkeypatch: pytest.MonkeyPatch) -> Non
     }.items():
         monkeypatch.setenv(name, value)
     table = options()
-    assert (table.csv_path, table.queue_url) == (Path("/data/a.csv"), "http://proxy:7080")
+    assert (table.csv_path, table.queue_url) == ("/data/a.csv", "http://proxy:7080")
     assert (table.linger_seconds, table.loop, table.rate) == (0.5, True, 50.0)
+
+
+async def test_a_followed_file_has_batches_of_its_own_at_each_start(tmp_path: Path) -> None:
+    path = tmp_path / "gpu.csv"
+    path.write_text("gpu_id,temperature\n0,50\n1,51\n")
+    names = []
+    for started in range(2):
+        queue, clock = Recorder(), FakeClock()
+        clock.now = float(started)
+        async with streamer(queue, clock, csv_path=path, follow=True) as run:
+            await run.until(lambda queue=queue: len(queue.samples) == 2)  # type: ignore[misc]
+            assert not run.service.stats()["finished"]
+        names.append({batch.batch_id for batch in queue.batches})
+    assert not names[0] & names[1]
+
+
+def test_standard_input_is_not_looped() -> None:
+    with pytest.raises(ValidationError, match="LOOP needs a file"):
+        options(csv_path="-", loop=True)

@@ -1,10 +1,11 @@
 """Rows of one GPU and moment become one sample."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.models import MAX_METRICS, Gpu
-from streamer.assemble import Assembler, KnownGpu
+from streamer.assemble import OPEN_BYTES, Assembler, KnownGpu, Place
 from streamer.manifest import Manifest
 
 Row = tuple[str, int, str, float]
@@ -86,3 +87,16 @@ def test_a_sample_stays_open_until_its_gpu_moves_on() -> None:
     assert assembler.take() == []
     assembler.add(first, 2, "x", 1.0)
     assert [sample.timestamp for sample in assembler.take()] == [1]
+
+
+def test_what_is_open_is_bounded_in_bytes_and_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamer.assemble.MAX_OPEN", 3)
+    assembler = Assembler()
+    for number in range(6):
+        assembler.place = Place(number * 100, number + 1)
+        assembler.add(KnownGpu(f"g{number}", Gpu(uuid=f"g{number}")), 1, "x", 1.0)
+        assembler.close_old(number * 100)
+    assert [sample.gpu.uuid for sample in assembler.take()] == ["g0", "g1", "g2"]
+    assembler.close_old(OPEN_BYTES + 401)
+    assert list(assembler.open) == ["g5"]
+    assert assembler.oldest() == Place(500, 6)

@@ -3,8 +3,6 @@
 import io
 from datetime import UTC, datetime
 
-from streamer.sources.base import Progress
-from streamer.sources.dcgm_csv import read_samples
 from streamer.sources.fleet import (
     BUSY_SM_MHZ,
     IDLE_SM_MHZ,
@@ -15,6 +13,7 @@ from streamer.sources.fleet import (
 )
 from streamer.sources.generator import HEADER, LiveFleet, write_csv
 from tests.streamer.fakes import WALL, FakeClock
+from tests.streamer.reading import read_bytes
 
 START = datetime(2025, 7, 18, 20, 42, 34, tzinfo=UTC)
 
@@ -26,9 +25,7 @@ def generate(gpus: int, seconds: int, seed: int = 1) -> bytes:
 
 
 def test_the_file_reads_back_whole() -> None:
-    progress = Progress()
-    chunks = read_samples(io.BytesIO(generate(9, 3)), progress)
-    samples = [sample for chunk in chunks for sample in chunk]
+    samples, progress = read_bytes(generate(9, 3))
     assert progress.rows_read == 9 * 3 * 10
     assert progress.rejects.total == progress.duplicates == 0
     assert len(samples) == 27

@@ -1,6 +1,5 @@
-"""DCGM CSV files: good rows become samples, bad ones are named, the run goes on."""
+"""Long CSV files: good rows become samples, bad ones are named, the run goes on."""
 
-import io
 from pathlib import Path
 
 import pytest
@@ -9,21 +8,20 @@ from hypothesis import strategies as st
 
 from common.models import Sample, sample_problem
 from streamer.sources.base import Progress, SourceError
-from streamer.sources.dcgm_csv import DcgmCsv, read_samples
-from streamer.sources.lines import BOM, MAX_LINE_BYTES
+from streamer.sources.content import UTF8_MARK
+from streamer.sources.csv_files import CsvFiles
+from streamer.sources.layout import CsvSettings
+from streamer.sources.lines import MAX_LINE_BYTES
 from streamer.sources.rejects import LINES_KEPT
 from tests.streamer.fakes import HEADER, row, write_file
+from tests.streamer.reading import HOST, read_bytes
+
+STAMP = "2025-07-18T20:42:3{}Z"
 
 
 def read(*lines: str | bytes, header: str = HEADER) -> tuple[list[Sample], Progress]:
     all_lines = [line.encode() if isinstance(line, str) else line for line in (header, *lines)]
     return read_bytes(b"".join(line + b"\n" for line in all_lines))
-
-
-def read_bytes(text: bytes) -> tuple[list[Sample], Progress]:
-    progress = Progress()
-    chunks = read_samples(io.BytesIO(text), progress)
-    return [sample for chunk in chunks for sample in chunk], progress
 
 
 def test_a_row_becomes_all_that_it_says() -> None:
@@ -143,7 +141,7 @@ def test_times_are_utc_unless_they_say_otherwise(stamp: str) -> None:
 
 def test_a_mark_crlf_blank_lines_and_no_last_line_end_do_not_matter() -> None:
     text = "\r\n".join([HEADER, row(), "", row(metric="util")])
-    [sample], progress = read_bytes(BOM + text.encode())
+    [sample], progress = read_bytes(UTF8_MARK + text.encode())
     assert set(sample.metrics) == {"power", "util"}
     assert progress.rows_read == 2
 
@@ -157,12 +155,12 @@ def test_unquoted_names_outside_ascii_are_read() -> None:
     ("text", "says"),
     [
         (b"", "empty"),
-        (b"gpu_id,temperature\n0,1\n", "timestamp, metric_name, value, uuid"),
+        (b"metric_name,value\nm,1\n", "lacks timestamp, uuid"),
         (b"timestamp,metric_name,hostname,value\n", "uuid"),
         (b"timestamp,metric_name,uuid,value,Value\n", "more than once: value"),
-        (HEADER.encode("utf-16"), "bad_encoding|nul_byte"),
         (b",".join(b"c%d" % n for n in range(1000)) + b"\n", "1000 columns"),
-        (b"x" * (2 * MAX_LINE_BYTES), "line_too_long"),
+        (b"x" * (2 * MAX_LINE_BYTES), "line 1 is longer"),
+        (b",".join(b"c%d" % n for n in range(100_000)) + b"\n", "longer than 65536 bytes"),
     ],
 )
 def test_a_file_that_cannot_do_is_refused_by_name(text: bytes, says: str) -> None:
@@ -175,7 +173,7 @@ def test_a_header_alone_is_no_error() -> None:
 
 
 async def test_a_second_pass_gives_the_same_samples(tmp_path: Path) -> None:
-    source = DcgmCsv(write_file(tmp_path / "a.csv", row(), "x"))
+    source = CsvFiles(str(write_file(tmp_path / "a.csv", row(), "x")), CsvSettings())
     await source.open()
     passes = []
     for _ in range(2):
@@ -192,7 +190,7 @@ async def test_a_second_pass_gives_the_same_samples(tmp_path: Path) -> None:
 async def test_the_name_follows_the_content(tmp_path: Path) -> None:
     names = []
     for value in ("1", "2", "1"):
-        source = DcgmCsv(write_file(tmp_path / "a.csv", row(value=value)))
+        source = CsvFiles(str(write_file(tmp_path / "a.csv", row(value=value))), CsvSettings())
         names.append(await source.open())
         await source.close()
     assert names[0] == names[2] != names[1]
@@ -200,7 +198,38 @@ async def test_the_name_follows_the_content(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing.csv", "."])
 async def test_a_path_that_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
-    source = DcgmCsv(tmp_path / name)
+    source = CsvFiles(str(tmp_path / name), CsvSettings())
     with pytest.raises(SourceError):
         await source.open()
     await source.close()
+
+
+def test_other_words_for_the_columns_are_understood() -> None:
+    [sample], _ = read_bytes(b"time,host,gpu,metric,value\n1700000000,n1,0,util,50\n")
+    assert (sample.gpu.id, sample.timestamp) == ("n1-0", 1_700_000_000_000)
+    assert sample.metrics == {"util": 50.0}
+
+
+def test_a_decimal_comma_is_read_between_semicolons_and_tabs_delimit_too() -> None:
+    plain = b"ts,gpu,metric,value\n1700000000,0,util,50.5\n"
+    for text in (plain.replace(b",", b";").replace(b"50.5", b"50,5"), plain.replace(b",", b"\t")):
+        [sample], _ = read_bytes(text)
+        assert (sample.gpu.id, sample.metrics) == (f"{HOST}-0", {"util": 50.5})
+
+
+def test_mig_instances_are_gpus_of_their_own_wherever_they_are_named() -> None:
+    raw = 'DCGM_FI_DRIVER_VERSION=""535"",GPU_I_ID=""{}"",GPU_I_PROFILE=""1g.10gb""'
+    rows = [
+        row(labels=raw.format(instance), value=f"{second}{instance}", stamp=STAMP.format(second))
+        for second in range(1, 4)
+        for instance in (1, 2)
+    ]
+    samples, progress = read(*rows)
+    found = {(sample.gpu.id, sample.metrics["power"]) for sample in samples}
+    assert found == {(f"GPU-a-mig-{i}", float(f"{s}{i}")) for s in range(1, 4) for i in (1, 2)}
+    assert progress.duplicates == 0
+    for text in (
+        b"ts,uuid,GPU_I_ID,metric,value\n1700000000,a,1,power,5\n1700000000,a,2,power,6\n",
+        b"ts,uuid,GPU_I_ID,power\n1700000000,a,1,5\n1700000000,a,2,6\n",
+    ):
+        assert [sample.gpu.id for sample in read_bytes(text)[0]] == ["a-mig-1", "a-mig-2"]
