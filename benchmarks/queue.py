@@ -37,7 +37,7 @@ def rows(peers: list[str], scale: float) -> Iterator[Row]:
         return Work(max(int(messages * scale) // batch, 1) * batch, size, batch, lanes)
 
     yield Row(OURS, work(3_000_000, SMALL, 1000), "1,000 a request")
-    yield Row(OURS, work(1_000_000, SMALL, 100), "100 a request")
+    yield Row(OURS, work(1_000_000, SMALL, 100, lanes=64), "100 a request, 64 in flight")
     yield Row(OURS_SINGLY, work(1_000_000, SMALL, 1000), "1,000 a request")
     yield Row(OURS_EVENTS, work(1_000_000, SMALL, 1000), "1,000 a request")
     for peer in peers:
