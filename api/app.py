@@ -40,7 +40,7 @@ class ApiService:
         self.registry = CollectorRegistry()
         self.keys = open_keys(options)
         self.asking = Asking(
-            open_store(options.store, sqlite_path=options.sqlite_path, writable=False),
+            open_store(options, writable=False),
             threads=options.store_threads,
             waiting=options.store_waiting,
             timeout_seconds=options.store_timeout_seconds,

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from common.options import Seconds, ServiceOptions, option
-from common.storage.factory import KIND_PATTERN
+from common.options import Seconds, option
+from common.storage.options import StoreOptions
 
 DEFAULT_PORT = 8080
 
 
-class ApiOptions(ServiceOptions):
+class ApiOptions(StoreOptions):
     """What the API takes."""
 
     port: int = option(
@@ -16,10 +16,6 @@ class ApiOptions(ServiceOptions):
     )
     api_keys_file: Path = option(
         "API_KEYS_FILE", ..., "File of API keys (JSON, hashed); read again when it changes."
-    )
-    store: str = option("STORE", "sqlite", "Kind of store to ask.", pattern=KIND_PATTERN)
-    sqlite_path: Path = option(
-        "SQLITE_PATH", Path("data/telemetry.db"), "File of the SQLite store; never made here."
     )
     max_limit: int = option(
         "MAX_LIMIT", 10_000, "Most entries or points in one answer.", ge=1, le=1_000_000

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from common.storage.base import Store
-from common.storage.factory import open_store
+from common.storage.sqlite import SqliteStore
 
 
 class GpuSent(msgspec.Struct):
@@ -80,7 +80,7 @@ def close_books(
     sent: Sent, store_path: Path, rejected_later: dict[str, int], seconds: float
 ) -> Books:
     """Count in the store, GPU by GPU, what was sent; blocks."""
-    store = open_store("sqlite", sqlite_path=store_path, writable=False)
+    store = SqliteStore(store_path, writable=False)
     try:
         stored, repeated, lost = compare(sent, store)
     finally:

@@ -82,9 +82,8 @@ class Collector:
         )
 
     def _open(self, consumer: Consumer) -> Pipeline:
-        options = self.options
-        store = open_store(options.store, sqlite_path=options.sqlite_path, writable=True)
-        return Pipeline(options, self.clock, consumer, store)
+        store = open_store(self.options, writable=True)
+        return Pipeline(self.options, self.clock, consumer, store)
 
     async def _summarise(self) -> None:
         last: Mapping[str, Any] = {}

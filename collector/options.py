@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from common.options import Bytes, Seconds, ServiceOptions, option
+from common.options import Bytes, Seconds, option
+from common.storage.options import StoreOptions
 
 
-class CollectorOptions(ServiceOptions):
+class CollectorOptions(StoreOptions):
     """Every knob of a collector, with its environment name, default and bounds."""
 
     port: int = option("PORT", 7090, "Port to listen on; 0 takes a free one.", ge=0, le=65535)
@@ -25,8 +26,6 @@ class CollectorOptions(ServiceOptions):
     delivery_messages: int = option(
         "DELIVERY_SIZE", 20, "Most messages in one event of the queue.", ge=1, le=10_000
     )
-    store: str = option("STORE", "sqlite", "Kind of store.", pattern="^sqlite$")
-    sqlite_path: Path = option("SQLITE_PATH", ..., "File of the store `sqlite`.")
     batch_points: int = option("BATCH_SIZE", 5000, "Points that make a write full.", ge=1)
     flush_seconds: Seconds = option(
         "FLUSH_INTERVAL", 1.0, "Longest a point waits for its write to fill.", gt=0, le=60

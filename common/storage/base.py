@@ -6,16 +6,29 @@ A store that cannot answer raises `StoreUnavailable`; it never answers with less
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from common.errors import StoreUnavailable
 from common.models import EARLIEST_MS, LATEST_MS, Gpu, Sample
 
+Aggregate = Literal["mean", "min", "max", "last", "p95"]
+
 
 class StoreRefused(StoreUnavailable):
-    """The store is one that this program must not use; waiting does not help."""
+    """The store must not or may not be used: a foreign file, a wrong token, no such bucket.
+
+    Trying again helps only once somebody has changed something.
+    """
+
+
+class WriteRefused(Exception):
+    """The store refuses something in this write; the message holds the store's own words.
+
+    What else was in the write may or may not have been stored. Written again in parts, down to
+    one metric of one sample, the good is stored and the bad is alone.
+    """
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -100,6 +113,26 @@ class Telemetry(msgspec.Struct, frozen=True):
     next: Position | None
 
 
+class WindowQuery(msgspec.Struct, frozen=True):
+    """Which windows of a GPU's points are wanted; as `TelemetryQuery`, a window for a point.
+
+    Windows of ``window_ms`` lie side by side from 1970 on; the first and the last hold only what
+    is in the range. A window without points is left out. ``mean`` is the sum in order of time
+    divided by the count, ``last`` the newest value, ``p95`` the least value that 95 % of the
+    window's values do not exceed.
+    """
+
+    gpu_id: str
+    window_ms: int
+    aggregate: Aggregate
+    limit: int
+    start_ms: int = EARLIEST_MS
+    end_ms: int = LATEST_MS
+    metrics: tuple[str, ...] = ()
+    after: Position | None = None
+    descending: bool = False
+
+
 class StoreStats(msgspec.Struct, frozen=True):
     """What a store holds; the times are None while it is empty."""
 
@@ -119,7 +152,7 @@ class Store(Protocol):
         """Store all samples or none; they are durable when it returns.
 
         The samples have passed `common.models.sample_problem`. Of a GPU's identity each
-        field keeps the value of the latest sample that knew it.
+        field keeps the value of the latest sample that knew it. Raises WriteRefused.
         """
 
     def check(self) -> None:
@@ -138,6 +171,16 @@ class Store(Protocol):
 
     def telemetry(self, query: TelemetryQuery) -> Telemetry | None:
         """Return one page of a GPU's points; None when the GPU is not known."""
+
+    def windows(self, query: WindowQuery) -> Telemetry | None:
+        """Return one page of aggregates, each at its window's start; None for no such GPU."""
+
+    def expire(self, before_ms: int) -> int:
+        """Delete a bounded part of the points older than ``before_ms``; 0 when none is left.
+
+        One call keeps no reader and no writer waiting for more than 100 ms. A store whose
+        server applies the retention itself answers 0.
+        """
 
     def count_points(self, gpu_id: str, start_ms: int, end_ms: int) -> int:
         """Count a GPU's points in a range one by one, trusting no running total."""

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from common.storage.base import Store
-from common.storage.factory import KINDS, open_store
+from common.storage.factory import open_store
+from common.storage.options import KINDS, StoreOptions
 
 OpenStore = Callable[..., Store]
 
@@ -17,8 +19,12 @@ def open_kind(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenSt
     opened: list[Store] = []
 
     def open_again(name: str = "store", *, writable: bool = True) -> Store:
-        path = tmp_path / f"{name}.db"
-        opened.append(open_store(request.param, sqlite_path=path, writable=writable))
+        options = StoreOptions(
+            store=request.param,
+            sqlite_path=tmp_path / f"{name}.db",
+            service_token=SecretStr("s" * 32),
+        )
+        opened.append(open_store(options, writable=writable))
         return opened[-1]
 
     yield open_again

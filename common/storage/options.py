@@ -1,0 +1,18 @@
+"""The options of whoever opens a store."""
+
+from pathlib import Path
+
+from common.options import ServiceOptions, option
+
+KINDS = ("sqlite",)
+
+
+class StoreOptions(ServiceOptions):
+    """Which store it is, and where."""
+
+    store: str = option("STORE", "sqlite", "Kind of store.", pattern=f"^({'|'.join(KINDS)})$")
+    sqlite_path: Path = option(
+        "SQLITE_PATH",
+        Path("data/telemetry.db"),
+        "File of the store `sqlite`; the collector makes it, the API never does.",
+    )
