@@ -133,6 +133,14 @@ class WindowQuery(msgspec.Struct, frozen=True):
     descending: bool = False
 
 
+def page_of(found: list[Point], limit: int) -> Telemetry:
+    """Return a page of ``limit`` points; one point more was looked for, so that the end shows."""
+    if len(found) <= limit:
+        return Telemetry(found, None)
+    last = found[limit - 1]
+    return Telemetry(found[:limit], Position(last.timestamp, last.metric))
+
+
 class StoreStats(msgspec.Struct, frozen=True):
     """What a store holds; the times are None while it is empty."""
 
@@ -178,8 +186,10 @@ class Store(Protocol):
     def expire(self, before_ms: int) -> int:
         """Delete a bounded part of the points older than ``before_ms``; 0 when none is left.
 
-        One call keeps no reader and no writer waiting for more than 100 ms. A store whose
-        server applies the retention itself answers 0.
+        Returns how many points went. One call keeps no reader and no writer waiting for more
+        than 100 ms. A store may keep the hour that holds ``before_ms`` whole; one whose server
+        applies the retention itself answers 0. GPUs stay, with when they were first and last
+        seen.
         """
 
     def count_points(self, gpu_id: str, start_ms: int, end_ms: int) -> int:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common.options import ServiceOptions, option
+from common.options import Seconds, ServiceOptions, option
 
 KINDS = ("sqlite",)
 
@@ -15,4 +15,10 @@ class StoreOptions(ServiceOptions):
         "SQLITE_PATH",
         Path("data/telemetry.db"),
         "File of the store `sqlite`; the collector makes it, the API never does.",
+    )
+    retention_seconds: Seconds = option(
+        "STORE_RETENTION",
+        0.0,
+        "How long points are kept; the collector deletes what is older. 0 is for ever.",
+        ge=0,
     )

@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,8 +20,10 @@ from common.storage.base import (
     StoreStats,
     Telemetry,
     TelemetryQuery,
+    WindowQuery,
     Written,
 )
+from common.storage.sqlite_expire import GPUS_AT_ONCE
 from common.storage.sqlite_read import Reader
 from common.storage.sqlite_schema import open_for_reading, open_for_writing
 from common.storage.sqlite_write import Writer
@@ -49,15 +52,13 @@ class SqliteStore:
                 self._open_writer()
 
     def write(self, samples: Sequence[Sample]) -> Written:
-        if not self._writable:
-            raise StoreUnavailable(f"the store {self._path} was opened for reading")
-        with self._writing, failures(self._path):
-            writer = self._open_writer()
-            try:
-                return writer.write(samples)
-            except apsw.Error:
-                self._drop_writer()
-                raise
+        return self._change(lambda writer: writer.write(samples))
+
+    def expire(self, before_ms: int) -> int:
+        gone = 0
+        while not gone and (old := self._ask(lambda reader: reader.older(before_ms, GPUS_AT_ONCE))):
+            gone = self._change(partial(Writer.expire, gpus=old, before_ms=before_ms))
+        return gone
 
     def check(self) -> None:
         self._ask(Reader.check)
@@ -75,6 +76,9 @@ class SqliteStore:
 
     def telemetry(self, query: TelemetryQuery) -> Telemetry | None:
         return self._ask(lambda reader: reader.telemetry(query))
+
+    def windows(self, query: WindowQuery) -> Telemetry | None:
+        return self._ask(lambda reader: reader.windows(query))
 
     def count_points(self, gpu_id: str, start_ms: int, end_ms: int) -> int:
         return self._ask(lambda reader: reader.count_points(gpu_id, start_ms, end_ms))
@@ -99,6 +103,17 @@ class SqliteStore:
     def _ask(self, question: Callable[[Reader], T]) -> T:
         with failures(self._path), self._readers.borrow() as reader:
             return question(reader)
+
+    def _change(self, work: Callable[[Writer], T]) -> T:
+        if not self._writable:
+            raise StoreUnavailable(f"the store {self._path} was opened for reading")
+        with self._writing, failures(self._path):
+            writer = self._open_writer()
+            try:
+                return work(writer)
+            except apsw.Error:
+                self._drop_writer()
+                raise
 
     def _open_writer(self) -> Writer:
         if self._writer is not None and self._writer_file != file_id(self._path):

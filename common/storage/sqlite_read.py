@@ -1,5 +1,6 @@
 """What a SQLite file is asked. One reader is one connection, for one thread at a time."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import apsw
@@ -11,13 +12,15 @@ from common.storage.base import (
     HostRecord,
     NamespaceRecord,
     Point,
-    Position,
     StoreStats,
     Telemetry,
     TelemetryQuery,
+    WindowQuery,
+    page_of,
 )
 from common.storage.packing import VALUE_BYTES, Row, Schemas
 from common.storage.sqlite_schema import GPU_JSON, ask, load_schemas
+from common.storage.sqlite_windows import Windows
 
 MIN_ROWS = 8
 MAX_KNOWN_ROWIDS = 50_000
@@ -50,10 +53,16 @@ _GPU_METRICS = _NAMES.format(
 )
 _STATS = """
 SELECT json_object('gpus', count(*), 'hosts', count(DISTINCT nullif(hostname, '')),
-  'oldest_ms', min(first_seen), 'newest_ms', max(last_seen),
+  'oldest_ms', min((SELECT min(ts) FROM sample WHERE gpu = gpu.rowid)),
+  'newest_ms', max(last_seen) FILTER (WHERE points > 0),
   'metrics', (SELECT count(DISTINCT name.value) FROM schema, json_each(names) AS name),
   'points', (SELECT value FROM meta WHERE name = 'points'),
   'samples', (SELECT value FROM meta WHERE name = 'samples')) FROM gpu
+"""
+_OLDER = """
+SELECT json_group_array(rowid) FROM (
+  SELECT rowid FROM gpu WHERE EXISTS (SELECT 1 FROM sample WHERE gpu = gpu.rowid AND ts < ?)
+  ORDER BY rowid LIMIT ?)
 """
 _ROWID = "SELECT json_group_array(rowid) FROM gpu WHERE id = ?"
 _BYTES = "SELECT coalesce(sum(length(vals)), 0) FROM sample WHERE gpu = ? AND ts BETWEEN ? AND ?"
@@ -115,6 +124,10 @@ class Reader:
     def stats(self) -> StoreStats:
         return ask(self._db, _STATS, (), StoreStats)
 
+    def older(self, before_ms: int, limit: int) -> list[int]:
+        """Return the rowids of up to ``limit`` GPUs that have points older than ``before_ms``."""
+        return ask(self._db, _OLDER, (before_ms, limit), list[int])
+
     def count_points(self, gpu_id: str, start_ms: int, end_ms: int) -> int:
         rowid = self._rowid(gpu_id)
         if rowid is None:
@@ -126,19 +139,28 @@ class Reader:
         rowid = self._rowid(query.gpu_id)
         if rowid is None:
             return None
-        points = Page(self, query).fill(rowid)
-        if len(points) <= query.limit:
-            return Telemetry(points, None)
-        last = points[query.limit - 1]
-        return Telemetry(points[: query.limit], Position(last.timestamp, last.metric))
+        return page_of(Page(self, query).fill(rowid), query.limit)
+
+    def windows(self, query: WindowQuery) -> Telemetry | None:
+        with self._db:
+            rowid = self._rowid(query.gpu_id)
+            if rowid is None:
+                return None
+            points = Windows(self._db, self.schemas_of, rowid, query).fill()
+        return page_of(points, query.limit)
 
     def rows(self, query: TelemetryQuery, given: tuple[Any, ...]) -> list[PackedRow]:
         """Return rows in the order of the query; all of their schemas are known afterwards."""
         sql = _ROWS_BY[query.descending, bool(query.metrics)]
         rows = ask(self._db, sql, given, list[PackedRow])
-        if not all(schema in self.schemas for _, schema, _ in rows):
-            self.schemas = load_schemas(self._db)
+        self.schemas_of(schema for _, schema, _ in rows)
         return rows
+
+    def schemas_of(self, ids: Iterable[int]) -> Schemas:
+        """Return all schemas; those of the given ids are among them, read anew if need be."""
+        if not all(schema in self.schemas for schema in ids):
+            self.schemas = load_schemas(self._db)
+        return self.schemas
 
     def _rowid(self, gpu_id: str) -> int | None:
         """A GPU's rowid never changes, so it is asked once."""

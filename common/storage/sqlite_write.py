@@ -15,6 +15,7 @@ import msgspec
 from common.models import EARLIEST_MS, LATEST_MS, Gpu, Sample
 from common.storage.base import Written
 from common.storage.packing import VALUE_BYTES, Row, Schemas, width
+from common.storage.sqlite_expire import delete_step
 from common.storage.sqlite_gpus import KnownGpu, KnownGpus
 from common.storage.sqlite_schema import ask, load_schemas
 
@@ -127,6 +128,10 @@ class Writer:
                 self._db.execute("ROLLBACK")
             raise
         return written
+
+    def expire(self, gpus: Sequence[int], before_ms: int) -> int:
+        """Delete a step of what some GPUs have from before ``before_ms``; return the points."""
+        return delete_step(self._db, gpus, before_ms)
 
     def close(self) -> None:
         """Close the connection; the last one of all folds the WAL into the file."""
