@@ -37,8 +37,7 @@ class Findings:
     def take(self, samples: list[Sample]) -> None:
         """Count samples, and keep the first of them."""
         self.first += samples[: SAMPLES_SHOWN - len(self.first)]
-        for sample in samples:
-            self.manifest.add(sample)
+        self.manifest.add(samples)
 
 
 def dry_run(flags: Mapping[str, Any]) -> int | None:

@@ -127,7 +127,9 @@ class Feed:
 
     async def _pass_on(self, samples: list[Sample], publisher: Publisher) -> None:
         for some in self._pacer.slices(samples):
-            await unless_stopping(self.ending, self._pacer.pass_through(some))
+            seconds = self._pacer.delay_seconds(some)
+            if seconds:
+                await unless_stopping(self.ending, self._clock.sleep(seconds))
             if self.ending.is_set():
                 return
             await self._send(some, publisher)
@@ -136,8 +138,7 @@ class Feed:
         decision = self.event_time.apply(samples, self.number)
         if decision is not None:
             await self._keeper.note(decision)
-        for sample in samples:
-            self.manifest.add(sample)
+        self.manifest.add(samples)
         await publisher.publish(samples)
         self.number += len(samples)
         if self.event_time.settled:

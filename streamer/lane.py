@@ -1,7 +1,7 @@
 """One partition's way out: samples are gathered, encoded once, and sent in order."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -80,12 +80,12 @@ class Lane:
         self._pass, self._sealed = number, position
         self._room = self._outlet.batch_size - position % self._outlet.batch_size
 
-    def gather(self, sample: Sample) -> bool:
-        """Add a sample, and say whether the batch is full and must be flushed."""
+    def gather(self, samples: Sequence[Sample]) -> bool:
+        """Add samples, and say whether there is a full batch to be flushed."""
         if not self._samples:
             self._since = self._clock.monotonic()
-        self._samples.append(sample)
-        return len(self._samples) == self._room
+        self._samples += samples
+        return len(self._samples) >= self._room
 
     def due_seconds(self) -> float | None:
         """Return how long the samples gathered may still wait, None when there are none."""
@@ -93,10 +93,10 @@ class Lane:
             return None
         return self._since + self._outlet.linger_seconds - self._clock.monotonic()
 
-    async def flush(self) -> None:
-        """Put what is gathered into the buffer, when there is room."""
+    async def flush(self, partial: bool = True) -> None:
+        """Put what is gathered into the buffer, when there is room; else only full batches."""
         async with self._sealing:
-            if self._samples:
+            while self._samples if partial else len(self._samples) >= self._room:
                 for parcel in self._seal():
                     await self.buffer.put(parcel)
 
@@ -122,11 +122,12 @@ class Lane:
             await outlet.producer.send(outlet.topic, self._partition, payloads, key)
 
     def _seal(self) -> list[Parcel]:
-        samples, self._samples = self._samples, []
+        """Cut the next batch; at most one, up to where it must end."""
+        samples, self._samples = self._samples[: self._room], self._samples[self._room :]
         first, self._sealed = self._sealed, self._sealed + len(samples)
         self._sealed_ever += len(samples)
         self._room = self._outlet.batch_size - self._sealed % self._outlet.batch_size
-        return list(self._encode(samples, first, self.gathered))
+        return list(self._encode(samples, first, self._sealed_ever))
 
     def _encode(self, samples: list[Sample], first: int, end: int) -> Iterator[Parcel]:
         """Encode samples from a position on as a batch, or as halves while that is too large."""

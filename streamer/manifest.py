@@ -1,8 +1,10 @@
 """What was sent of each GPU, so that a verifier can compare it with the store."""
 
+from collections.abc import Sequence
+
 import msgspec
 
-from common.models import Sample
+from common.models import Gpu, Sample
 
 
 class GpuManifest(msgspec.Struct):
@@ -28,30 +30,34 @@ class Manifest:
         self.hosts: set[str] = set()
         self.metrics: set[str] = set()
 
-    def add(self, sample: Sample) -> None:
-        """Count one sample."""
-        points = len(sample.metrics)
-        self.samples += 1
+    def add(self, samples: Sequence[Sample]) -> None:
+        """Count samples, in the order they leave."""
+        gpus, metrics, points = self.gpus, self.metrics, 0
+        for sample in samples:
+            gpu, at, count = sample.gpu, sample.timestamp, len(sample.metrics)
+            points += count
+            if not sample.metrics.keys() <= metrics:
+                metrics.update(sample.metrics)
+            entry = gpus.get(gpu.uuid or gpu.id)
+            if entry is None:
+                self._meet(gpu, count, at)
+                continue
+            entry.points += count
+            if at > entry.last:
+                entry.last = at
+                continue
+            entry.late += count
+            if at < entry.first:
+                entry.first = at
+        self.samples += len(samples)
         self.points += points
-        self.metrics.update(sample.metrics)
-        entry = self.gpus.get(sample.gpu.id)
-        if entry is None:
-            self._meet(sample, points)
-            return
-        entry.points += points
-        if sample.timestamp > entry.last:
-            entry.last = sample.timestamp
-            return
-        entry.late += points
-        entry.first = min(entry.first, sample.timestamp)
 
     def newest(self, gpu_id: str) -> int | None:
         """Return the GPU's newest time so far, None when it is not known yet."""
         entry = self.gpus.get(gpu_id)
         return None if entry is None else entry.last
 
-    def _meet(self, sample: Sample, points: int) -> None:
-        at = sample.timestamp
-        self.gpus[sample.gpu.id] = GpuManifest(points, 0, at, at)
-        if sample.gpu.hostname:
-            self.hosts.add(sample.gpu.hostname)
+    def _meet(self, gpu: Gpu, points: int, at: int) -> None:
+        self.gpus[gpu.id] = GpuManifest(points, 0, at, at)
+        if gpu.hostname:
+            self.hosts.add(gpu.hostname)

@@ -38,13 +38,12 @@ class Pacer:
         if begin < len(samples):
             yield samples[begin:]
 
-    async def pass_through(self, samples: Sequence[Sample]) -> None:
-        """Return when these samples may go too."""
+    def delay_seconds(self, samples: Sequence[Sample]) -> float:
+        """Return how long these samples, which are to go then, must wait."""
         if not self._rate:
-            return
+            return 0.0
         now = self._clock.monotonic()
         due = now if self._due is None else max(self._due, now - CATCH_UP_SECONDS)
-        if due > now:
-            await self._clock.sleep(due - now)
         weight = points_of(samples) if self._by_row else len(samples)
         self._due = due + weight / self._rate
+        return max(0.0, due - now)

@@ -1,5 +1,6 @@
 """Samples to the queue: by GPU to a partition, in batches, none skipped."""
 
+import asyncio
 from collections.abc import Sequence
 
 from common.clock import Clock
@@ -61,13 +62,17 @@ class Publisher:
             lane.begin_pass(number, position)
 
     async def publish(self, samples: Sequence[Sample]) -> None:
-        """Gather samples, in order, and flush each batch that is full."""
+        """Gather samples, in order within a lane, then put each full batch into its buffer."""
         known = self._lane_of
+        shares: dict[Lane, list[Sample]] = {lane: [] for lane in self.lanes}
         for sample in samples:
-            gpu_id = sample.gpu.id
-            lane = known.get(gpu_id) or self._place(gpu_id)
-            if lane.gather(sample):
-                await lane.flush()
+            gpu = sample.gpu
+            gpu_id = gpu.uuid or gpu.id
+            shares[known.get(gpu_id) or self._place(gpu_id)].append(sample)
+        full = [lane for lane, share in shares.items() if lane.gather(share)]
+        async with asyncio.TaskGroup() as flushes:  # one that must wait holds no other up
+            for lane in full:
+                flushes.create_task(lane.flush(partial=False))
 
     def _place(self, gpu_id: str) -> Lane:
         """Work out a GPU's lane, once until so many others were."""

@@ -1,5 +1,6 @@
 """Physical lines out of a file, in bounded memory."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 BLOCK_BYTES = 1 << 19
@@ -66,12 +67,17 @@ class LineReader:
             data = self._file.read(self._block_bytes - at % self._block_bytes)
             if not data:
                 return None
-            text = self._held + data
-            lines = text.split(self._end)
+            before = self._held
+            lines = data.split(self._end)
+            lines[0] = before + lines[0]  # joining whole blocks would copy every byte once more
             rest = lines.pop()
             self._held = rest[: MAX_LINE_BYTES + 1]
             self._held_bytes = len(rest) if lines else self._held_bytes + len(data)
-        return self._pass(lines, text, at + len(data) - self._held_bytes)
+        taken = len(data) - self._held_bytes
+        self.tail = data[max(0, taken - TAIL_BYTES) : taken]
+        if taken < TAIL_BYTES:
+            self.tail = (before + self.tail)[-TAIL_BYTES:]
+        return self._pass(lines, (before, data), at + taken)
 
     def rest(self) -> LineBlock | None:
         """Return the last line, which has no end, if there is one."""
@@ -80,23 +86,21 @@ class LineReader:
         held, end = self._held, self.position
         whole = len(held) == self._held_bytes
         self._held, self._held_bytes = b"", 0
-        block = self._pass([held], held, end)
-        self.tail = self.tail if whole else b""
-        return block
+        self.tail = held[-TAIL_BYTES:] if whole else b""
+        return self._pass([held], (held,), end)
 
-    def _pass(self, lines: list[bytes], text: bytes, offset: int) -> LineBlock:
+    def _pass(self, lines: list[bytes], parts: Sequence[bytes], offset: int) -> LineBlock:
         first, self.number = self.number, self.number + len(lines)
-        end = len(text) - self._held_bytes if self._held else len(text)
-        self.tail = text[max(0, end - TAIL_BYTES) : end]
         self.offset = offset
-        return make_block(first, lines, text)
+        return make_block(first, lines, parts)
 
 
-def make_block(first: int, lines: list[bytes], text: bytes) -> LineBlock:
-    """Look ``text``, which ``lines`` were cut from, over once, so that not every line has to be."""
-    if b"\r" in text:
+def make_block(first: int, lines: list[bytes], parts: Sequence[bytes]) -> LineBlock:
+    """Look the text in ``parts`` that ``lines`` were cut from over once, instead of every line."""
+    if any(b"\r" in part for part in parts):
         lines = [line.removesuffix(b"\r") for line in lines]
     fits = len(lines[0]) <= MAX_LINE_BYTES
     if not fits:
         lines[0] = lines[0][: MAX_LINE_BYTES + 1]
-    return LineBlock(first, lines, fits and text.isascii() and b"\0" not in text)
+    clean = fits and all(part.isascii() and b"\0" not in part for part in parts)
+    return LineBlock(first, lines, clean)

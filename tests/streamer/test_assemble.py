@@ -51,8 +51,7 @@ def test_no_row_is_lost_without_being_counted(rows: list[Row]) -> None:
 @given(ROWS)
 def test_the_manifest_bounds_what_a_store_must_hold(rows: list[Row]) -> None:
     manifest = Manifest()
-    for sample in assemble(rows).take():
-        manifest.add(sample)
+    manifest.add(assemble(rows).take())
     for gpu, entry in manifest.gpus.items():
         of_gpu = [row for row in rows if row[0] == gpu]
         stored = {(at, metric) for _, at, metric, _ in of_gpu}

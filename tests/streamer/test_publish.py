@@ -123,7 +123,7 @@ async def test_a_queue_that_is_away_is_asked_again_with_the_same_key_until_it_ta
 
 
 async def test_what_the_queue_will_never_take_ends_the_lane() -> None:
-    queue = Flaky(failures=1, error=InvalidRequest("no"))
+    queue = Flaky(failures=9, error=InvalidRequest("no"))
     async with publishing(queue) as publisher:
         await publisher.publish([sample("GPU-a", n) for n in range(2)])
         with pytest.raises(InvalidRequest):
