@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from streamer.sources.units import UNITS
 
+GPU_FIELDS = {"uuid", "gpu_id", "device"}
+"""The fields of common.models.Gpu of which one has to be known."""
 TIME_NAMES = ("timestamp", "time", "datetime", "date_time", "ts")
 # A column's plain name to the field of common.models.Gpu that it fills.
 IDENTITY_NAMES = {
@@ -33,8 +35,11 @@ IDENTITY_NAMES = {
     "pod": "pod",
     "container": "container",
 }
+GPU_NAMES = {name for name, field in IDENTITY_NAMES.items() if field in GPU_FIELDS}
+BUS_NAMES = {"pci_bus_id", "gpu_bus_id", "bus_id"}
+"""Which GPU of its host it is, for rows that say it in no better way; a label otherwise."""
 # What may look like a number and is none.
-LABEL_NAMES = {
+LABEL_NAMES = BUS_NAMES | {
     "gpu_i_id",
     "gpu_i_profile",
     "serial",
@@ -43,8 +48,6 @@ LABEL_NAMES = {
     "vbios_version",
     "cuda_version",
     "pci_bus",
-    "pci_bus_id",
-    "gpu_bus_id",
     "pci_device",
     "pci_device_id",
     "pci_domain",

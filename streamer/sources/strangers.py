@@ -27,7 +27,7 @@ LINES_LOOKED_AT = 8
 TEXTS = (
     (rb"\+-{3}|.*\bNVIDIA-SMI \d", f"the table that nvidia-smi prints for people: use {QUERY}"),
     (rb"=+NVSMI LOG=+", f"the report of nvidia-smi -q: use {QUERY}"),
-    (rb"#\s*gpu\b", f"the output of nvidia-smi dmon or pmon: use {QUERY}"),
+    (rb"#(\s*(Date|Time)[\s,]+)*\s*gpu\b", f"the output of nvidia-smi dmon or pmon: use {QUERY}"),
     (rb"#\s*(Entity|Id\b)", "the output of dcgmi dmon, which has no times: scrape dcgm-exporter"),
     (rb"# (HELP|TYPE) ", "Prometheus text: scrape the exporter instead of reading a file"),
     (rb"#(group|datatype|default),", "annotated CSV of InfluxDB: export it without annotations"),

@@ -23,10 +23,10 @@ from streamer.sources.split import check_bytes, split_strictly
 from streamer.sources.strangers import refuse_text
 from streamer.sources.wide import understand_wide
 
-DELIMITERS = (b",", b";", b"\t")
-DELIMITER_NAMES = {b",": "commas", b";": "semicolons", b"\t": "tabs"}
+DELIMITERS = (b",", b";", b"\t", b"|")
+DELIMITER_NAMES = {b",": "commas", b";": "semicolons", b"\t": "tabs", b"|": "bars"}
 _QUOTED = re.compile(rb'"[^"]*"')
-_EXCEL = re.compile(rb"sep=([,;\t])", re.IGNORECASE)
+_EXCEL = re.compile(rb"sep=([,;\t|])", re.IGNORECASE)
 
 
 class Head(NamedTuple):
@@ -132,7 +132,8 @@ def read_titles(head: Head) -> list[str]:
         ) from None
     if len(fields) == 1 and head.delimiter not in head.lines[0]:
         raise SourceError(
-            f"line {head.number} holds no comma, semicolon or tab: not a CSV ({shown(fields[0])})"
+            f"line {head.number} holds no comma, semicolon, tab or bar: not a CSV "
+            f"({shown(fields[0])})"
         )
     return [field.decode().strip() for field in fields]
 

@@ -10,6 +10,9 @@ from streamer.sources.base import SourceError
 from streamer.sources.cells import Cell, is_missing, unit_in
 from streamer.sources.fields import parse_moment
 from streamer.sources.known import (
+    BUS_NAMES,
+    GPU_FIELDS,
+    GPU_NAMES,
     IDENTITY_NAMES,
     LABEL_NAMES,
     METRICS,
@@ -25,7 +28,6 @@ from streamer.sources.units import BYTES, PLAIN, Scale, find_unit, split_title
 MOST_MIB = 10_000_000.0  # of memory without a unit: as many MiB has no GPU, so they are bytes
 _DATE = re.compile(rb"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}[ T]\d{1,2}:\d\d")
 TIME_FORMS = "ISO 8601, 2020/11/12 13:48:11.412, or a number of seconds since 1970"
-TIMES = set(TIME_NAMES)
 BURST_MS = 500
 BURST_TIMES = 5
 
@@ -40,14 +42,16 @@ def understand_wide(
     Raises SourceError for what are no rows of GPUs.
     """
     rows = [row for row in rows if len(row) == len(titles)]
-    sorter = Sorter(rows, comma=delimiter == b";", named_time=bool(TIMES & plain_names(titles)))
+    sorter = Sorter(rows, comma=delimiter == b";", names=plain_names(titles))
     columns = tuple(sorter.sort(index, title) for index, title in enumerate(titles))
     wide = sorter.wide(len(titles), delimiter)
     refuse_strangers(columns, wide)
     if wide.timestamp is not None:
         check_times(titles[wide.timestamp], values_of(rows, wide.timestamp), zone)
-    if not wide.identity:
-        check_one_gpu(list(moments_of(rows, wide.timestamp, zone)))
+    by_field = {field: index for index, field in wide.identity}
+    if not by_field.keys() & GPU_FIELDS:
+        for some in by_host(rows, by_field.get("hostname")):
+            check_one_gpu(list(moments_of(some, wide.timestamp, zone)))
     smi = any("." in split_title(title)[0] and plain_name(title) for title in titles)
     known = bool(METRICS.keys() & plain_names(titles))
     return ("nvidia-smi log" if smi and known else "wide CSV"), wide, columns
@@ -56,9 +60,10 @@ def understand_wide(
 class Sorter:
     """Goes over the columns from left to right; what two could be is the first."""
 
-    def __init__(self, rows: Rows, comma: bool, named_time: bool) -> None:
+    def __init__(self, rows: Rows, comma: bool, names: set[str]) -> None:
         self._rows = rows
-        self._named_time = named_time
+        self._named_time = not names.isdisjoint(TIME_NAMES)
+        self._named_gpu = not names.isdisjoint(GPU_NAMES)
         self._comma = comma
         self._time: int | None = None
         self._identity: dict[str, int] = {}
@@ -75,6 +80,8 @@ class Sorter:
             self._time = index
             return Column(title, "time")
         field = IDENTITY_NAMES.get(plain)
+        if plain in BUS_NAMES and not self._named_gpu:
+            field = "device"
         if field and field not in self._identity:
             self._identity[field] = index
             return Column(title, "identity", field)
@@ -146,6 +153,14 @@ def values_of(rows: Rows, index: int | None) -> Iterator[bytes]:
         yield from (text for row in rows if not is_missing(text := row[index].strip()))
 
 
+def by_host(rows: Rows, index: int | None) -> list[list[Sequence[bytes]]]:
+    """The rows of each host; of one host when there is no column for it."""
+    hosts: dict[bytes, list[Sequence[bytes]]] = {}
+    for row in rows:
+        hosts.setdefault(b"" if index is None else row[index].strip(), []).append(row)
+    return list(hosts.values())
+
+
 def numbers(cell: Cell, texts: Sequence[bytes]) -> Iterator[float]:
     """The numbers of cells that hold one."""
     for text in texts:
@@ -163,7 +178,7 @@ def refuse_strangers(columns: Sequence[Column], wide: Wide) -> None:
         raise SourceError(f"no column holds numbers: {list_columns(columns)}")
     fields = {field for _, field in wide.identity}
     certain = any(cell.metric.name.casefold() in METRICS for cell in wide.cells)
-    if not fields & {"uuid", "gpu_id", "device"} and not certain:
+    if not fields & GPU_FIELDS and not certain:
         raise SourceError(
             "neither a GPU (uuid, gpu_id, index, device) nor a metric of GPUs is named by the "
             f"columns: {list_columns(columns)}"

@@ -10,6 +10,7 @@ from streamer.sources.base import Progress
 from streamer.sources.cells import is_missing
 from streamer.sources.fields import REMEMBERED, Remembered, parse_moment, parse_text
 from streamer.sources.identity import MAX_LABELS, Key, instance_of, picker
+from streamer.sources.known import GPU_FIELDS
 from streamer.sources.layout import CsvSettings, Layout, Wide
 from streamer.sources.lines import LineBlock
 from streamer.sources.rejects import RowError
@@ -135,7 +136,7 @@ class WideIdentities:
             return gpu
         hostname = gpu.hostname if self._has_host else self._hostname
         columns = {field for _, field in self._wide.identity}
-        index = gpu.gpu_id if columns & {"uuid", "gpu_id", "device"} else ONLY_GPU
+        index = gpu.gpu_id if columns & GPU_FIELDS else ONLY_GPU
         if not hostname or not (index or gpu.device):
             raise RowError("no_identity")
         return Gpu(**{**named, "hostname": hostname, "gpu_id": index}, labels=gpu.labels)

@@ -133,3 +133,36 @@ def test_throttle_reasons_are_a_mask() -> None:
         "index, clocks_throttle_reasons.active\n0, 0x0000000000000004\n",
     )
     assert sample.metrics == {"DCGM_FI_DEV_CLOCK_THROTTLE_REASONS": 4.0}
+
+
+BUS = """timestamp, name, pci.bus_id, utilization.gpu [%]
+2020/11/12 13:48:11.412, Tesla V100, 00000000:07:00.0, 5 %
+2020/11/12 13:48:11.415, Tesla V100, 00000000:0B:00.0, 6 %
+"""
+
+
+def test_gpus_are_told_by_their_bus_when_nothing_else_does() -> None:
+    samples, _ = read_text(BUS)
+    assert [sample.gpu.id for sample in samples] == [
+        f"{HOST}-00000000:07:00.0",
+        f"{HOST}-00000000:0B:00.0",
+    ]
+    (sample, _), _ = read_text(BUS.replace(" name,", " index,").replace("Tesla V100", "3"))
+    assert (sample.gpu.id, sample.gpu.labels) == (f"{HOST}-3", {"pci.bus_id": "00000000:07:00.0"})
+
+
+def test_a_model_tells_no_gpu_from_another() -> None:
+    log = "timestamp, name, utilization.gpu [%]\n" + "".join(
+        f"2020/11/12 13:48:{second}.{ms}, Tesla V100, 5 %\n"
+        for second in (11, 12, 13)
+        for ms in (412, 415)
+    )
+    with pytest.raises(SourceError, match=r"several GPUs.*index or uuid"):
+        read_text(log)
+
+
+def test_rows_of_several_hosts_may_be_of_one_moment() -> None:
+    log = "timestamp, host, utilization.gpu [%]\n" + "".join(
+        f"2020/11/12 13:48:{second}, node{host}, 5 %\n" for second in (11, 12) for host in (1, 2)
+    )
+    assert {sample.gpu.id for sample in read_text(log)[0]} == {"node1-0", "node2-0"}

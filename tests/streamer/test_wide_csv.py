@@ -138,6 +138,13 @@ def test_a_decimal_comma_is_read_between_semicolons() -> None:
     assert progress.rejects.report() == {"bad_value": {"count": 1, "lines": [2]}}
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_told_by_the_header(delimiter: str) -> None:
+    [sample], _ = read_text("gpu_id,temperature,power\n3,45,120.5\n".replace(",", delimiter))
+    assert sample.gpu.gpu_id == "3"
+    assert sample.metrics == {"DCGM_FI_DEV_GPU_TEMP": 45.0, "DCGM_FI_DEV_POWER_USAGE": 120.5}
+
+
 def test_what_excel_writes_about_the_delimiter_is_no_header() -> None:
     [sample], _ = read_text("sep=;\ngpu_id;temperature\n0;45,5\n")
     assert (sample.metrics, sample.timestamp) == (
@@ -181,6 +188,8 @@ def test_the_host_can_be_named() -> None:
         ('{"gpu": 0}\n', "JSON"),
         ("# HELP DCGM_FI_DEV_GPU_UTIL x\n", "Prometheus"),
         ("# gpu   pwr gtemp\n# Idx     W     C\n    0    50    40\n", "dmon"),
+        ("#Date       Time        gpu    pwr\n 20240501   10:00:00   0   50\n", "dmon"),
+        ("#Date, Time, gpu, pwr\n 20240501, 10:00:00, 0, 50\n", "dmon"),
     ],
 )
 def test_a_file_that_cannot_do_is_refused_by_name(text: str | bytes, says: str) -> None:
