@@ -97,9 +97,11 @@ class Feed:
         before = self.number
         while (samples := await self._read()) is not None:
             await self._pass_on(samples, publisher)
-        await publisher.flush()
         if self.ending.is_set():
+            await self._send(self.selection.pick(await self.source.leftover()), publisher)
+            await publisher.flush()
             return False
+        await publisher.flush()
         self.passes += 1
         log.info("pass ended", passes=self.passes, points=self.manifest.points)
         if self.number == before:
@@ -126,11 +128,12 @@ class Feed:
         return samples[known:]
 
     async def _pass_on(self, samples: list[Sample], publisher: Publisher) -> None:
+        """Send samples at the rate, or at once when it is ending and they cannot be read again."""
         for some in self._pacer.slices(samples):
             seconds = self._pacer.delay_seconds(some)
             if seconds:
                 await unless_stopping(self.ending, self._clock.sleep(seconds))
-            if self.ending.is_set():
+            if self.ending.is_set() and self.source.mark() is not None:
                 return
             await self._send(some, publisher)
 

@@ -13,7 +13,7 @@ from streamer.sources.paths import STDIN
 class StreamerOptions(CsvOptions, ServiceOptions):
     """Every knob of the streamer, with its environment name, default and bounds."""
 
-    port: int = option("PORT", 7090, "Port to listen on; 0 takes a free one.", ge=0, le=65535)
+    port: int = option("PORT", 7060, "Port to listen on; 0 takes a free one.", ge=0, le=65535)
     generate_gpus: int = option(
         "GENERATE_GPUS",
         0,

@@ -77,6 +77,12 @@ class Source(Protocol):
         SourceError when the content is another one. Counts begin anew.
         """
 
+    async def leftover(self) -> list[Sample]:
+        """Return what was read and not given out, at a stop; nothing is read afterwards.
+
+        Nothing of a source that gives it again after the next start.
+        """
+
     async def rewind(self) -> None:
         """Go back to the beginning, for another pass."""
 

@@ -53,6 +53,10 @@ class CsvFiles:
         if mark:
             await self._thread.run(lambda: self._resume(mark))
 
+    async def leftover(self) -> list[Sample]:
+        """It is read again."""
+        return []
+
     async def rewind(self) -> None:
         """See ``Source``."""
         await self._thread.run(self._rewind)

@@ -92,6 +92,10 @@ class CsvFollow:
         if mark:
             await self._thread.run(lambda: self._resume(mark))
 
+    async def leftover(self) -> list[Sample]:
+        """It is read again."""
+        return []
+
     async def rewind(self) -> None:
         """It has no end to go back from."""
 

@@ -33,6 +33,7 @@ class CsvStdin:
         self._pipe = Pipe(descriptor)
         self._reading: Reading | None = None
         self._ended = False
+        self._untaken: list[Sample] = []
         self._thread = ReaderThread()
 
     async def open(self) -> str:
@@ -41,7 +42,9 @@ class CsvStdin:
 
     async def read(self) -> list[Sample] | None:
         """See ``Source``."""
-        return await self._thread.run(self._next)
+        samples = await self._thread.run(self._next)
+        self._untaken = []
+        return samples
 
     def mark(self) -> Mark | None:
         """What was read is gone."""
@@ -50,6 +53,11 @@ class CsvStdin:
     async def resume(self, mark: Mark) -> None:
         """There are no marks."""
         raise SourceError(f"{NAME} cannot go on where it was")
+
+    async def leftover(self) -> list[Sample]:
+        """See ``Source``; half a line is none."""
+        self._pipe.stop()
+        return await self._thread.run(self._leave)
 
     async def rewind(self) -> None:
         """There is no second time."""
@@ -70,8 +78,12 @@ class CsvStdin:
             self.progress.bytes_read = self._reading.lines.position
             if samples is None:
                 self._ended = True
-                samples = self._reading.last_chunk()
+                samples = [] if self._pipe.stopped else self._reading.last_chunk()
+            self._untaken = samples
             return samples
+
+    def _leave(self) -> list[Sample]:
+        return self._untaken + (self._reading.close_open() if self._reading else [])
 
 
 def begin_stdin(pipe: Pipe, settings: CsvSettings, clock: Clock, progress: Progress) -> Reading:

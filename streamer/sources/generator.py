@@ -57,6 +57,10 @@ class LiveFleet:
         """There are no marks."""
         raise SourceError("a live fleet cannot go on where it was")
 
+    async def leftover(self) -> list[Sample]:
+        """Nothing is made ahead."""
+        return []
+
     async def rewind(self) -> None:
         """Nothing to go back to: the present goes on."""
 

@@ -83,6 +83,10 @@ class NvmlSource:
     async def resume(self, mark: Mark) -> None:
         """See ``Source``."""
 
+    async def leftover(self) -> list[Sample]:
+        """Nothing is read ahead."""
+        return []
+
     async def rewind(self) -> None:
         """Nothing to go back to: the present goes on."""
 

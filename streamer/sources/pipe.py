@@ -20,6 +20,11 @@ class Pipe:
         self._at = 0
         self._keeping = True
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was ended before its end."""
+        return self._stopped.is_set()
+
     def read(self, size: int = -1, /) -> bytes:
         """Return up to ``size`` bytes, none at the end or once stopped."""
         if self._at < len(self._kept):

@@ -71,8 +71,12 @@ class Reading:
         self._assembler.place = Place(self.lines.offset, self.lines.number)
         block = self.lines.rest()
         samples = [] if block is None else self._take(block)
+        return samples + self.close_open()
+
+    def close_open(self) -> list[Sample]:
+        """Return the open samples as they are."""
         self._assembler.close_all()
-        return samples + self._assembler.take()
+        return self._assembler.take()
 
     def mark(self) -> Mark:
         """Where the reading is, and by what the text is known again."""

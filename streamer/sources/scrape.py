@@ -63,10 +63,7 @@ class ScrapeSource:
 
     async def read(self) -> list[Sample] | None:
         """Wait for an answer and return what has come."""
-        samples = take(await self._answers.get())
-        while not self._answers.empty():
-            samples = samples + take(self._answers.get_nowait())
-        return samples
+        return take(await self._answers.get()) + await self.leftover()
 
     def mark(self) -> Mark | None:
         """The present has no place to go back to."""
@@ -74,6 +71,13 @@ class ScrapeSource:
 
     async def resume(self, mark: Mark) -> None:
         """See ``Source``."""
+
+    async def leftover(self) -> list[Sample]:
+        """See ``Source``."""
+        samples: list[Sample] = []
+        while not self._answers.empty():
+            samples += take(self._answers.get_nowait())
+        return samples
 
     async def rewind(self) -> None:
         """Nothing to go back to: the present goes on."""

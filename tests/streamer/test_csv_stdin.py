@@ -89,3 +89,36 @@ async def test_a_silent_writer_does_not_hold_up_a_stop(pipe: tuple[int, int]) ->
         with pytest.raises(SourceError):
             await waiting
     os.close(pipe[1])
+
+
+async def test_what_was_read_is_left_at_a_stop_and_half_a_line_is_not(
+    pipe: tuple[int, int],
+) -> None:
+    reading, writing = pipe
+    source = stdin(reading)
+    await source.open()
+    rows = ["2025-07-18T20:42:34Z,power,0,120", "2025-07-18T20:42:34Z,util,0,9"]
+    os.write(writing, "\n".join(["timestamp,metric_name,gpu_id,value", *rows]).encode())
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while source.progress.rows_read == 0:
+            assert await source.read() == []  # the row is of a moment that may go on
+        waiting = asyncio.create_task(source.read())
+        [sample] = await source.leftover()
+        assert await waiting in ([], None)
+    assert sample.metrics == {"power": 120.0}
+    await source.close()
+    os.close(writing)
+
+
+async def test_a_chunk_that_nobody_took_is_left_at_a_stop(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    source = stdin(reading)
+    await source.open()
+    os.write(writing, b"gpu_id,temperature\n0,50\n1,51\n")
+    waiting = asyncio.create_task(source.read())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    async with asyncio.timeout(LIMIT_SECONDS):
+        assert [s.gpu.id for s in await source.leftover()] == ["stdin-0", "stdin-1"]
+    await source.close()
+    os.close(writing)

@@ -211,3 +211,20 @@ async def test_a_password_in_a_target_is_shown_nowhere() -> None:
                 await asyncio.sleep(0.005)
         told = str(run.service.stats()) + str((await run.get("/metrics"))[1])
     assert "hunter22" not in told
+
+
+async def test_what_was_scraped_is_published_at_a_stop() -> None:
+    clock, queue, target = FakeClock(manual=True), Recorder(), exporter("a")
+    async with opened(target):
+        urls = options(scrape_targets=target.url).scrape_targets
+        async with streamer(
+            queue, clock, scrape_targets=urls, scrape_interval_seconds=1.0, rate=0.01
+        ) as run:
+            scrapes = run.service.feed.source.progress.scrapes
+            async with asyncio.timeout(20):
+                while scrapes["ok"] < 5:
+                    await clock.advance(0.1)
+                    await asyncio.sleep(0.005)
+            assert len(queue.samples) < 4
+            run.lifecycle.stop()
+    assert len(queue.samples) == 2 * scrapes["ok"]
