@@ -12,6 +12,9 @@ from api.app import create_app as create_api
 from api.options import ApiOptions
 from broker.app import create_app as create_broker
 from broker.options import BrokerOptions
+from cli.doctor.examine import Patient
+from cli.doctor.local import patients_of
+from cli.doctor.report import run_doctor
 from cli.run import RunPlan, run_once
 from cli.service_command import service_command
 from cli.topics import TopicsPlan, run_topics
@@ -102,6 +105,34 @@ def topics(
     if plan != (brokers is not None):
         raise typer.BadParameter("--plan and --brokers go together", param_hint="--plan")
     raise typer.Exit(run_topics(TopicsPlan(data_dir, queue, plan, brokers, as_json)))
+
+
+@app.command("doctor")
+def doctor(
+    services: Annotated[
+        list[str] | None,
+        typer.Argument(help="Services to examine as the environment sets them: broker, proxy, ..."),
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    queue: Annotated[
+        str, typer.Option(help="URL of the local stack's proxy.")
+    ] = "http://127.0.0.1:7080",
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Say what is wrong with services, or with the stack of a data directory, and the remedy.
+
+    Exit code 1 when something has to be repaired.
+    """
+    unknown = set(services or ()) - SERVICES.keys()
+    if unknown:
+        raise typer.BadParameter(f"no such service: {', '.join(sorted(unknown))}")
+    if not services and not (data_dir / "secrets" / "service-token").exists():
+        raise typer.BadParameter(
+            f"there is no stack in {data_dir}: name the services to examine, as the environment "
+            f"sets them ({', '.join(SERVICES)})"
+        )
+    patients = [Patient(name, {}) for name in services or ()]
+    raise typer.Exit(run_doctor(patients or patients_of(data_dir, queue), as_json))
 
 
 @app.command("generate")
