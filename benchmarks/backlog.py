@@ -18,7 +18,8 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.ours import GROUP, MAX_IN_FLIGHT, ROOT, TOKEN, TOPIC, start_broker
+from benchmarks.ours import ROOT, TOKEN, start_broker
+from cli.bench.clients import GROUP, MAX_IN_FLIGHT, TOPIC
 from common.queue.http import HttpConsumer, HttpProducer
 
 SIZE = 300

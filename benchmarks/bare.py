@@ -14,8 +14,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from benchmarks.harness import Contender, Gate, Server, Work
-from benchmarks.ours import TOPIC, produce, python_server
+from benchmarks.harness import Contender
+from benchmarks.ours import produce, python_server
+from cli.bench.clients import TOPIC
+from cli.bench.drive import Gate, Server, Work
 
 ANSWER = {"id": "b:0:0", "partition": 0, "offset": 0, "count": 1, "durability": "memory"}
 

@@ -16,23 +16,18 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.harness import Contender, Gate, Server, Work, run
-from benchmarks.ours import (
+from benchmarks.harness import Contender, run
+from benchmarks.ours import OURS, ROOT, TOKEN, consume, produce, python_server, start_broker
+from cli.bench.clients import (
     ACKED_TOGETHER,
     EVENT_MESSAGES,
     GROUP,
     MAX_IN_FLIGHT,
-    OURS,
-    ROOT,
-    TOKEN,
     TOPIC,
-    consume,
     consume_with,
-    produce,
     produce_with,
-    python_server,
-    start_broker,
 )
+from cli.bench.drive import Gate, Server, Work
 from common.clock import SystemClock
 from common.queue.factory import open_consumer, open_producer
 

@@ -1,47 +1,14 @@
-"""Two client processes against one server process, begun together and timed together."""
+"""Contenders one after the other: a server of each, and the same work."""
 
-import base64
-import multiprocessing
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-START_SECONDS = 60
-RUN_SECONDS = 600
+from cli.bench.drive import Client, Result, Server, Work, drive
+
 WARM_BYTES = 4 << 30
-
-
-@dataclass(frozen=True)
-class Work:
-    """``messages`` of ``size`` bytes; where the contender has requests, ``batch`` to each and
-    ``lanes`` of them in flight.
-    """
-
-    messages: int
-    size: int
-    batch: int = 1000
-    lanes: int = 16
-
-    def payload(self) -> bytes:
-        """Text that does not compress and holds no line break."""
-        return base64.b64encode(os.urandom(self.size))[: self.size]
-
-
-class Server(NamedTuple):
-    """Where a server listens, and its processes."""
-
-    address: str
-    pids: tuple[int, ...]
-
-
-Gate = Callable[[], object]
-Client = Callable[[str, Work, Gate], None]
-"""Connects to an address, passes the gate, then does its part of the work and returns."""
 
 
 class Contender(NamedTuple):
@@ -51,25 +18,6 @@ class Contender(NamedTuple):
     start: Callable[[Path], AbstractContextManager[Server]]
     produce: Client
     consume: Client
-
-
-class Result(NamedTuple):
-    """What a run came to; ``cpu_seconds`` of server and clients together, starts excluded."""
-
-    messages: int
-    size: int
-    seconds: float
-    cpu_seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Messages a second."""
-        return self.messages / self.seconds
-
-    @property
-    def cpu_per_million(self) -> float:
-        """CPU seconds for a million messages."""
-        return self.cpu_seconds / self.messages * 1e6
 
 
 def warm_up(directory: Path) -> None:
@@ -86,42 +34,7 @@ def warm_up(directory: Path) -> None:
 
 
 def run(contender: Contender, work: Work, directory: Path) -> Result:
-    """Time from the common start to the end of the last client."""
+    """Start it in a directory and drive it."""
     warm_up(directory)
-    context = multiprocessing.get_context("spawn")
-    barrier, spent = context.Barrier(3), context.SimpleQueue()
     with contender.start(directory) as server:
-        clients = [
-            context.Process(target=_take_part, args=(act, server.address, work, barrier, spent))
-            for act in (contender.consume, contender.produce)
-        ]
-        for client in clients:
-            client.start()
-        barrier.wait(START_SECONDS)
-        before, began = cpu_of(server.pids), time.perf_counter()
-        for client in clients:
-            client.join(RUN_SECONDS)
-        seconds = time.perf_counter() - began
-        served = cpu_of(server.pids) - before
-    if any(client.exitcode for client in clients):
-        raise RuntimeError(f"a client of {contender.name} failed")
-    return Result(work.messages, work.size, seconds, served + sum(spent.get() for _ in clients))
-
-
-def _take_part(act: Client, address: str, work: Work, barrier: Barrier, spent: Any) -> None:
-    """The body of a client process."""
-    before = 0.0
-
-    def gate() -> None:
-        nonlocal before
-        barrier.wait(START_SECONDS)
-        before = time.process_time()
-
-    act(address, work, gate)
-    spent.put(time.process_time() - before)
-
-
-def cpu_of(pids: Sequence[int]) -> float:
-    """CPU seconds that processes have used."""
-    texts = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
-    return sum(int(text[11]) + int(text[12]) for text in texts) / os.sysconf("SC_CLK_TCK")
+        return drive(server, work, contender.produce, contender.consume)

@@ -7,53 +7,27 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import uvloop
 from pydantic import SecretStr
 
-from benchmarks.harness import Contender, Gate, Server, Work
-from common.queue.base import Consumer, Producer
-from common.queue.http import HttpConsumer, HttpProducer
+from benchmarks.harness import Contender
+from cli.bench import clients
+from cli.bench.clients import EVENT_MESSAGES, GROUP, MAX_IN_FLIGHT, TOPIC, consume_with
+from cli.bench.drive import Gate, Server, Work
+from common.queue.http import HttpConsumer
 
 ROOT = Path(__file__).parents[1]
 TOKEN = SecretStr("a-token-for-benchmarks-only")
-TOPIC, GROUP = "bench", "bench"
-MAX_IN_FLIGHT = 20_000
-EVENT_MESSAGES = 2_000
-ACKED_TOGETHER = 4
 SINGLES_ACKED_TOGETHER = 1_000
 READY_LOOKS = 400
 LOOK_SECONDS = 0.05
 
-
-def produce(address: str, work: Work, gate: Gate) -> None:
-    """See ``Client``."""
-    uvloop.run(_produce(address, work, gate))
-
-
-async def _produce(address: str, work: Work, gate: Gate) -> None:
-    await produce_with(HttpProducer(address, TOKEN), work, gate)
-
-
-async def produce_with(producer: Producer, work: Work, gate: Gate) -> None:
-    """Send everything, so many requests at a time, to the partitions in turn."""
-    partitions = await producer.partitions(TOPIC)
-    payloads = [work.payload()] * work.batch
-    gate()
-
-    async def lane(first: int) -> None:
-        for number in range(first, work.messages // work.batch, work.lanes):
-            await producer.send(TOPIC, number % partitions, payloads)
-
-    await asyncio.gather(*(lane(first) for first in range(work.lanes)))
-    await producer.close()
-
-
-def consume(address: str, work: Work, gate: Gate) -> None:
-    """See ``Client``: with a receipt for all messages of an event."""
-    uvloop.run(_consume(address, work, gate, EVENT_MESSAGES, ACKED_TOGETHER))
+produce = partial(clients.produce, TOKEN.get_secret_value())
+consume = partial(clients.consume, TOKEN.get_secret_value())
 
 
 def consume_singly(address: str, work: Work, gate: Gate) -> None:
@@ -71,26 +45,6 @@ async def _consume(
 ) -> None:
     consumer = HttpConsumer(address, TOKEN, TOPIC, GROUP, MAX_IN_FLIGHT, batch)
     await consume_with(consumer, work, gate, acked_together)
-
-
-async def consume_with(consumer: Consumer, work: Work, gate: Gate, acked_together: int) -> None:
-    """Receive until every message is acked, by so many receipts in a request.
-
-    More than a few are receipts of single messages.
-    """
-    singly = acked_together > ACKED_TOGETHER
-    gate()
-    receipts: list[str] = []
-    received = acked = 0
-    async for delivery in consumer.deliveries():
-        received += len(delivery.payloads)
-        receipts += delivery.receipts() if singly else [delivery.receipt]
-        if len(receipts) >= acked_together or received == work.messages:
-            acked += (await consumer.ack(receipts)).acked
-            receipts = []
-        if acked == work.messages:
-            break
-    await consumer.close()
 
 
 @contextlib.contextmanager

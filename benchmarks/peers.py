@@ -14,8 +14,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.harness import Contender, Gate, Server, Work
+from benchmarks.harness import Contender
 from benchmarks.ours import free_port
+from cli.bench.drive import Gate, Server, Work
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "telemetry-servers"
 KAFKA_JARS = CACHE / "kafka" / "libs"

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.bare import BARE
-from benchmarks.harness import Contender, Result, Work, run
+from benchmarks.harness import Contender, run
 from benchmarks.ours import OURS, OURS_EVENTS, OURS_SINGLY, ROOT
 from benchmarks.peers import PEERS, is_here
+from cli.bench.drive import Result, Work
 
 SMALL, LARGE = 300, 27_700
 

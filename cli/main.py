@@ -12,6 +12,7 @@ from api.app import create_app as create_api
 from api.options import ApiOptions
 from broker.app import create_app as create_broker
 from broker.options import BrokerOptions
+from cli.bench.report import BenchPlan, run_bench
 from cli.doctor.examine import Patient
 from cli.doctor.local import patients_of
 from cli.doctor.report import run_doctor
@@ -105,6 +106,22 @@ def topics(
     if plan != (brokers is not None):
         raise typer.BadParameter("--plan and --brokers go together", param_hint="--plan")
     raise typer.Exit(run_topics(TopicsPlan(data_dir, queue, plan, brokers, as_json)))
+
+
+@app.command("bench")
+def bench(
+    directory: Annotated[
+        Path, typer.Option("--dir", exists=True, file_okay=False, help="On the disk to measure.")
+    ] = Path(),
+    scale: Annotated[float, typer.Option(min=0.01, help="More or less of everything.")] = 1.0,
+    runs: Annotated[int, typer.Option(min=1, help="Runs; the middle one counts.")] = 1,
+    output: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Figures of another time.")
+    ] = None,
+) -> None:
+    """Measure disk, queue, latency and the whole path on this machine; about a minute a run."""
+    raise typer.Exit(run_bench(BenchPlan(directory.resolve(), scale, runs, output, against)))
 
 
 @app.command("doctor")

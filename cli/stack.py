@@ -53,7 +53,7 @@ class Stack:
         )
         plans = process_plans(plan, secrets)
         self.supervisor = Supervisor(plans, plan.data_dir / "logs", base_environment(secrets))
-        self._token = secrets.service_token.read_text(encoding="utf-8").strip()
+        self.token = secrets.service_token.read_text(encoding="utf-8").strip()
 
     async def close(self) -> None:
         """Stop every process."""
@@ -83,7 +83,7 @@ class Stack:
         return count_undelivered(topics["topics"], groups["groups"])
 
     async def _get(self, url: str) -> dict[str, Any] | None:
-        headers = {"Authorization": f"Bearer {self._token}"}
+        headers = {"Authorization": f"Bearer {self.token}"}
         try:
             async with self.session.get(url, headers=headers) as answer:
                 body = await answer.read()

@@ -1,0 +1,1 @@
+"""`telemetry bench`: what this machine makes of the stack, in figures that can be compared."""
