@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from common.options import Bytes, Seconds, option
-from common.storage.options import StoreOptions
+from common.storage.options import StoreWriterOptions
 
 
-class CollectorOptions(StoreOptions):
+class CollectorOptions(StoreWriterOptions):
     """Every knob of a collector, with its environment name, default and bounds."""
 
     port: int = option("PORT", 7090, "Port to listen on; 0 takes a free one.", ge=0, le=65535)
