@@ -1,8 +1,10 @@
 """What a window's values come to, one by one and in order of time: the same on every store."""
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from operator import add
+from typing import NamedTuple
 
 from common.errors import InvalidParameter
 from common.storage.base import Aggregate
@@ -12,11 +14,13 @@ MAX_WINDOW_POINTS = 5_000_000
 
 
 def mean(values: Sequence[float]) -> float:
-    """The plain sum in order of time, divided by the count: as InfluxDB adds.
+    """The plain sum in order of time, divided by the count: as InfluxDB adds."""
+    return total(values) / len(values)
 
-    Not `sum`, which from Python 3.12 on rounds in another way.
-    """
-    return reduce(add, values, 0.0) / len(values)
+
+def total(values: Sequence[float]) -> float:
+    """The plain sum. Not `sum`, which from Python 3.12 on rounds in another way."""
+    return reduce(add, values, 0.0)
 
 
 def last(values: Sequence[float]) -> float:
@@ -38,9 +42,59 @@ AGGREGATES: Mapping[Aggregate, Callable[[Sequence[float]], float]] = {
 }
 
 
-def check_window(points: int) -> None:
-    """Raise InvalidParameter for a window that holds more points than are kept in memory."""
-    if points > MAX_WINDOW_POINTS:
-        raise InvalidParameter(
-            f"a window holds over {MAX_WINDOW_POINTS:,} points of a metric; ask for narrower ones"
-        )
+class Summary(NamedTuple):
+    """All that is kept of a window's values. Two of them join; only ``p95`` is lost in that."""
+
+    points: float
+    total: float
+    min: float
+    max: float
+    last: float
+    p95: float
+
+    @property
+    def mean(self) -> float:
+        """As `mean` of the values."""
+        return self.total / self.points
+
+
+Part = array | Summary  # type: ignore[type-arg] # array takes no argument when it runs
+"""What is known of a window's values: the values themselves, in order of time, or a summary."""
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Return what is kept of values."""
+    return Summary(len(values), total(values), min(values), max(values), values[-1], p95(values))
+
+
+def summary_of(part: Part) -> Summary:
+    """Return a part as a summary."""
+    return part if isinstance(part, Summary) else summarise(part)
+
+
+def join(old: Part, new: Part) -> Part:
+    """Return two parts of a window as one; ``new`` follows on ``old``.
+
+    Raises InvalidParameter for a window that holds more points than are kept in memory.
+    """
+    if isinstance(old, array) and isinstance(new, array):
+        if len(old) + len(new) > MAX_WINDOW_POINTS:
+            raise InvalidParameter(f"a window holds over {MAX_WINDOW_POINTS:,} points of a metric")
+        return old + new
+    a, b = summary_of(old), summary_of(new)
+    return Summary(
+        a.points + b.points,
+        a.total + b.total,
+        min(a.min, b.min),
+        max(a.max, b.max),
+        b.last,
+        max(a.p95, b.p95),
+    )
+
+
+def finish(aggregate: Aggregate, part: Part) -> float:
+    """Return what a window's values come to."""
+    if isinstance(part, Summary):
+        value: float = getattr(part, aggregate)
+        return value
+    return AGGREGATES[aggregate](part)

@@ -120,6 +120,11 @@ class WindowQuery(msgspec.Struct, frozen=True):
     is in the range. A window without points is left out. ``mean`` is the sum in order of time
     divided by the count, ``last`` the newest value, ``p95`` the least value that 95 % of the
     window's values do not exceed.
+
+    Where points have expired and rollups are left, windows of whole minutes are answered from
+    these: a ``mean`` of more than one is the same to within rounding, a window that the range
+    cuts is answered whole, and a ``p95`` of other windows than a minute or an hour raises
+    InvalidParameter.
     """
 
     gpu_id: str
@@ -183,13 +188,21 @@ class Store(Protocol):
     def windows(self, query: WindowQuery) -> Telemetry | None:
         """Return one page of aggregates, each at its window's start; None for no such GPU."""
 
-    def expire(self, before_ms: int) -> int:
+    def roll_up(self, before_ms: int) -> int:
+        """Aggregate a bounded part of the hours that ended before ``before_ms``; 0 at the end.
+
+        Makes long ranges quick to answer and lets windows of whole minutes outlive their
+        points; it changes no answer. Returns how many hours of a GPU were rolled up. Points
+        that come late make their hour due again. A store that has no rollups answers 0.
+        """
+
+    def expire(self, before_ms: int, rollups_before_ms: int = 0) -> int:
         """Delete a bounded part of the points older than ``before_ms``; 0 when none is left.
 
-        Returns how many points went. One call keeps no reader and no writer waiting for more
-        than 100 ms. A store may keep the hour that holds ``before_ms`` whole; one whose server
-        applies the retention itself answers 0. GPUs stay, with when they were first and last
-        seen.
+        Then of the rollups older than ``rollups_before_ms``. Returns how many went. One call
+        keeps no reader and no writer waiting for more than 100 ms. A store may keep the hour
+        that holds ``before_ms`` whole; one whose server applies the retention itself answers 0.
+        GPUs stay, with when they were first and last seen.
         """
 
     def count_points(self, gpu_id: str, start_ms: int, end_ms: int) -> int:

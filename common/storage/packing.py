@@ -84,19 +84,20 @@ class Schemas:
             return new
         return self.pack({**self.unpack(old), **self.unpack(new)})
 
-    def _form(self, given: tuple[str, ...]) -> Form:
-        if len(self._forms) >= MAX_FORMS:
-            self._forms.clear()
-        form = self._forms[given] = Form(self._of(tuple(sorted(given))), given)
-        return form
-
-    def _of(self, names: tuple[str, ...]) -> Schema:
+    def of(self, names: tuple[str, ...]) -> Schema:
+        """Return the schema of sorted names; a new one waits in ``added``."""
         schema = self._by_names.get(names)
         if schema is None:
             schema = Schema(self._last_id + 1, names)
             self._keep(schema)
             self.added.append(schema)
         return schema
+
+    def _form(self, given: tuple[str, ...]) -> Form:
+        if len(self._forms) >= MAX_FORMS:
+            self._forms.clear()
+        form = self._forms[given] = Form(self.of(tuple(sorted(given))), given)
+        return form
 
     def _keep(self, schema: Schema) -> None:
         self._by_id[schema.id] = self._by_names[schema.names] = schema

@@ -23,7 +23,7 @@ from common.storage.base import (
     WindowQuery,
     Written,
 )
-from common.storage.sqlite_expire import GPUS_AT_ONCE
+from common.storage.rollup import HOUR_MS
 from common.storage.sqlite_read import Reader
 from common.storage.sqlite_schema import open_for_reading, open_for_writing
 from common.storage.sqlite_write import Writer
@@ -54,11 +54,20 @@ class SqliteStore:
     def write(self, samples: Sequence[Sample]) -> Written:
         return self._change(lambda writer: writer.write(samples))
 
-    def expire(self, before_ms: int) -> int:
-        gone = 0
-        while not gone and (old := self._ask(lambda reader: reader.older(before_ms, GPUS_AT_ONCE))):
-            gone = self._change(partial(Writer.expire, gpus=old, before_ms=before_ms))
-        return gone
+    def roll_up(self, before_ms: int) -> int:
+        return self._change(lambda writer: writer.roll_up(before_ms // HOUR_MS))
+
+    def expire(self, before_ms: int, rollups_before_ms: int = 0) -> int:
+        points = before_ms // HOUR_MS
+        while old := self._ask(lambda reader: reader.with_points_before(points)):
+            if gone := self._change(partial(Writer.expire_points, gpus=old, before_hour=points)):
+                return gone
+            self._change(lambda writer: writer.roll_up(points))
+        rollups = rollups_before_ms // HOUR_MS
+        old = self._ask(lambda reader: reader.with_rollups_before(rollups))
+        if not old:
+            return 0
+        return self._change(lambda writer: writer.expire_rollups(old, rollups))
 
     def check(self) -> None:
         self._ask(Reader.check)

@@ -1,48 +1,74 @@
-"""Deletes what is too old, a little at a time, so that nobody waits long for the file."""
+"""Deletes what is too old, a little at a time, so that nobody waits long for the file.
+
+Points go by whole hours, and only once their hour is rolled up.
+"""
 
 import time
-from collections.abc import Sequence
 
 import apsw
 
 from common.storage.packing import VALUE_BYTES
+from common.storage.rollup import HOUR_MS
+from common.storage.sqlite_schema import HOURS_A_GPU, ask
 
 STEP_SECONDS = 0.025
 """How long a step goes on beginning deletions; its commit comes on top."""
 ROWS_AT_ONCE = 1_000
-GPUS_AT_ONCE = 200
+ROLLUPS_AT_ONCE = 100
 
+_EXPIRE = "UPDATE meta SET value = max(value, ?) WHERE name = 'expired_hour'"
+_DUE = "SELECT json_group_array(DISTINCT gpu) FROM due WHERE hour < ?"
 _END = "SELECT ts FROM sample WHERE gpu = ? AND ts < ? ORDER BY ts LIMIT 1 OFFSET ?"
 _COUNT = """
 SELECT count(*), coalesce(sum(length(vals)), 0) FROM sample WHERE gpu = ? AND ts < ?
 """
 _DELETE = "DELETE FROM sample WHERE gpu = ? AND ts < ?"
 _LESS = "UPDATE gpu SET points = points - ? WHERE rowid = ?"
-_TOTALS = "UPDATE meta SET value = value - CASE name WHEN 'points' THEN ? ELSE ? END"
+_TOTALS = """
+UPDATE meta SET value = value - CASE name WHEN 'points' THEN ? ELSE ? END
+WHERE name IN ('points', 'samples')
+"""
+_OLD_ROLLUPS = """
+SELECT json_group_array(hour) FROM (
+  SELECT hour FROM hour_rollup WHERE gpu = ? AND hour < ? ORDER BY hour LIMIT ?)
+"""
+_DELETE_HOURS = "DELETE FROM hour_rollup WHERE gpu = ? AND hour <= ?"
+_DELETE_MINUTES = "DELETE FROM minute_rollup WHERE id BETWEEN ? AND ?"
 
 
-def delete_step(db: apsw.Connection, gpus: Sequence[int], before_ms: int) -> int:
-    """Delete points of some GPUs that are older than ``before_ms``; return how many went.
+def expire_points(db: apsw.Connection, gpus: list[int], before_hour: int) -> int:
+    """Delete a step of the points that some GPUs have from before an hour; return how many went.
 
-    One transaction, of about `STEP_SECONDS`. A GPU that has none left stays in the inventory.
+    A GPU with hours that are due before that is passed over.
     """
+    db.execute(_EXPIRE, (before_hour,))
+    due = set(ask(db, _DUE, (before_hour,), list[int]))
+    stop = time.monotonic() + STEP_SECONDS
     points = samples = 0
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        stop = time.monotonic() + STEP_SECONDS
-        for gpu in gpus:
-            rows = ROWS_AT_ONCE
-            while rows == ROWS_AT_ONCE and time.monotonic() < stop:
-                rows, held = _delete_rows(db, gpu, before_ms)
-                samples += rows
-                points += held
-        db.execute(_TOTALS, (points, samples))
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
+    for gpu in gpus:
+        rows = 0 if gpu in due else ROWS_AT_ONCE
+        while rows == ROWS_AT_ONCE and time.monotonic() < stop:
+            rows, held = _delete_rows(db, gpu, before_hour * HOUR_MS)
+            samples += rows
+            points += held
+    db.execute(_TOTALS, (points, samples))
     return points
+
+
+def expire_rollups(db: apsw.Connection, gpus: list[int], before_hour: int) -> int:
+    """Delete a step of the rollups that some GPUs have from before an hour; return how many."""
+    stop = time.monotonic() + STEP_SECONDS
+    gone = 0
+    for gpu in gpus:
+        if time.monotonic() >= stop:
+            break
+        hours = ask(db, _OLD_ROLLUPS, (gpu, before_hour, ROLLUPS_AT_ONCE), list[int])
+        if hours:
+            first = gpu * HOURS_A_GPU
+            db.execute(_DELETE_HOURS, (gpu, hours[-1]))
+            db.execute(_DELETE_MINUTES, (first, first + hours[-1]))
+            gone += len(hours)
+    return gone
 
 
 def _delete_rows(db: apsw.Connection, gpu: int, before_ms: int) -> tuple[int, int]:

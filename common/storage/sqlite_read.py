@@ -19,11 +19,13 @@ from common.storage.base import (
     page_of,
 )
 from common.storage.packing import VALUE_BYTES, Row, Schemas
+from common.storage.rollup import HOUR_MS
 from common.storage.sqlite_schema import GPU_JSON, ask, load_schemas
 from common.storage.sqlite_windows import Windows
 
 MIN_ROWS = 8
 MAX_KNOWN_ROWIDS = 50_000
+GPUS_AT_ONCE = 200
 
 _RECORDS = """
 SELECT json_group_array(json_object('id', id, 'first_seen', first_seen, 'last_seen', last_seen,
@@ -59,11 +61,13 @@ SELECT json_object('gpus', count(*), 'hosts', count(DISTINCT nullif(hostname, ''
   'points', (SELECT value FROM meta WHERE name = 'points'),
   'samples', (SELECT value FROM meta WHERE name = 'samples')) FROM gpu
 """
-_OLDER = """
+_GPUS_WITH = """
 SELECT json_group_array(rowid) FROM (
-  SELECT rowid FROM gpu WHERE EXISTS (SELECT 1 FROM sample WHERE gpu = gpu.rowid AND ts < ?)
-  ORDER BY rowid LIMIT ?)
+  SELECT rowid FROM gpu WHERE EXISTS (SELECT 1 FROM {table} WHERE gpu = gpu.rowid AND {column} < ?)
+  ORDER BY rowid LIMIT {limit})
 """
+_WITH_POINTS = _GPUS_WITH.format(table="sample", column="ts", limit=GPUS_AT_ONCE)
+_WITH_ROLLUPS = _GPUS_WITH.format(table="hour_rollup", column="hour", limit=GPUS_AT_ONCE)
 _ROWID = "SELECT json_group_array(rowid) FROM gpu WHERE id = ?"
 _BYTES = "SELECT coalesce(sum(length(vals)), 0) FROM sample WHERE gpu = ? AND ts BETWEEN ? AND ?"
 _ROWS = """
@@ -124,9 +128,13 @@ class Reader:
     def stats(self) -> StoreStats:
         return ask(self._db, _STATS, (), StoreStats)
 
-    def older(self, before_ms: int, limit: int) -> list[int]:
-        """Return the rowids of up to ``limit`` GPUs that have points older than ``before_ms``."""
-        return ask(self._db, _OLDER, (before_ms, limit), list[int])
+    def with_points_before(self, hour: int) -> list[int]:
+        """Return the rowids of some GPUs that have points from before an hour."""
+        return ask(self._db, _WITH_POINTS, (hour * HOUR_MS,), list[int])
+
+    def with_rollups_before(self, hour: int) -> list[int]:
+        """Return the rowids of some GPUs that have rollups from before an hour."""
+        return ask(self._db, _WITH_ROLLUPS, (hour,), list[int])
 
     def count_points(self, gpu_id: str, start_ms: int, end_ms: int) -> int:
         rowid = self._rowid(gpu_id)

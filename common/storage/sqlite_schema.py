@@ -11,15 +11,24 @@ The law of the file format
                            |       '- little-endian float64, one per name of the schema
                            '- schema.id
     gpu_schema  gpu, schema                                   which schemas a GPU has had
-    meta        name | value: running totals "points" and "samples"
+    hour_rollup gpu, hour | schema | vals                     an hour's summaries: `rollup`, 1 slot
+    minute_rollup  id | schema | vals                         those of its minutes, 60 slots, zstd
+                   '- gpu * 2^21 + hour
+    due         hour, gpu                                     hours with points not rolled up yet
+    meta        name | value: running totals "points" and "samples"; "expired_hour"
 
 - Times are whole milliseconds since 1970 UTC.
 - A point is (gpu, ts, one name of the row's schema). A row that comes again for the same gpu
   and ts replaces the one there by the union of both, the newer value standing.
 - ``gpu.older`` is a JSON object: for each identity field whose value was last confirmed before
   ``last_seen``, when that was. It lets samples arrive in any order with one outcome.
-- ``meta`` and ``gpu.points`` change in the transaction that changes ``sample`` and always equal
-  what counting gives.
+- An hour counts from 1970. A write makes the hours of its points due in its own transaction;
+  rolling up an hour makes both its rollups anew and is what ends that. So the rollups of an hour
+  that is not due say what its points say.
+- Points before "expired_hour" may be deleted, an hour of a GPU only when it is not due. A rollup
+  of such an hour is final: points that come later do not change it.
+- The totals in ``meta`` and ``gpu.points`` change in the transaction that changes ``sample``
+  and always equal what counting gives.
 - Durability: WAL with synchronous=FULL. A commit has been fsynced. NORMAL loses the latest
   commits at a power cut.
 - Corruption: a damaged file is never repaired or replaced by itself; every call on it fails.
@@ -34,14 +43,18 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
+from common.errors import StoreUnavailable
 from common.storage.base import StoreRefused
 from common.storage.packing import Schemas
 
 APPLICATION_ID = 0x5453_544B  # "TSTK"
-VERSION = 1
+VERSION = 2
 
 FIRST_SAFE_SQLITE = (3, 51, 3)
 """From 3.7.0 to 3.51.2 a WAL reset that races with a checkpoint can corrupt the file."""
+
+HOURS_A_GPU = 1 << 21
+"""Ids of a GPU in ``minute_rollup``: hours until the year 2209."""
 
 BUSY_TIMEOUT_MS = 2_000
 PAGE_BYTES = 4096
@@ -66,6 +79,26 @@ CREATE TABLE gpu_schema(gpu INTEGER, schema INTEGER, PRIMARY KEY(gpu, schema)) W
 CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('points', 0), ('samples', 0);
 """
+_ROLLUP_TABLES = """
+CREATE TABLE hour_rollup(
+  gpu INTEGER, hour INTEGER, schema INTEGER NOT NULL, vals BLOB NOT NULL,
+  PRIMARY KEY(gpu, hour)) WITHOUT ROWID;
+CREATE TABLE minute_rollup(id INTEGER PRIMARY KEY, schema INTEGER NOT NULL, vals BLOB NOT NULL);
+CREATE TABLE due(hour INTEGER, gpu INTEGER, PRIMARY KEY(hour, gpu)) WITHOUT ROWID;
+INSERT INTO meta VALUES ('expired_hour', 0);
+"""
+# Everything is due. Hours are found by seeking from each to the next, not by reading all rows.
+_EVERYTHING_IS_DUE = """
+WITH RECURSIVE filled(gpu, hour) AS (
+  SELECT rowid, (SELECT min(ts) FROM sample WHERE gpu = gpu.rowid) / 3600000 FROM gpu
+  UNION ALL
+  SELECT gpu, (SELECT min(ts) FROM sample AS next
+               WHERE next.gpu = filled.gpu AND next.ts >= (filled.hour + 1) * 3600000) / 3600000
+  FROM filled WHERE hour IS NOT NULL)
+INSERT INTO due SELECT hour, gpu FROM filled WHERE hour IS NOT NULL;
+"""
+STEPS = (_TABLES, _ROLLUP_TABLES + _EVERYTHING_IS_DUE)
+"""``STEPS[n]`` brings a file of version n to the next; a file that is new has version 0."""
 
 GPU_JSON = """json_object('uuid', uuid, 'hostname', hostname, 'gpu_id', gpu_id,
   'device', device, 'model', model, 'namespace', namespace, 'pod', pod, 'container', container,
@@ -95,7 +128,7 @@ def open_for_writing(path: Path) -> apsw.Connection:
     """Open the file, or make it; raises StoreRefused for one that is not ours to write."""
     refuse_unsafe_library()
     if path.exists() and path.stat().st_size:
-        open_for_reading(path).close()
+        _refuse_foreign(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     db = apsw.Connection(str(path))
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
@@ -106,17 +139,25 @@ def open_for_writing(path: Path) -> apsw.Connection:
     db.pragma("cache_size", -WRITER_CACHE_KIB)
     # a statement of many rows keeps the old pages aside: in memory, not in a file of its own
     db.pragma("temp_store", "memory")
-    _make_tables(db)
+    _bring_up_to_date(db)
     return db
 
 
 def open_for_reading(path: Path) -> apsw.Connection:
-    """Open a file that is there, never changing it; raises StoreRefused if it is not ours."""
+    """Open a file that is there, never changing it.
+
+    Raises StoreRefused if it is not ours, StoreUnavailable if a writer has yet to bring it to
+    the format of today.
+    """
     refuse_unsafe_library()
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         db.set_busy_timeout(BUSY_TIMEOUT_MS)
-        _refuse_foreign(db, path)
+        version = _version(db, path)
+        if version < VERSION:
+            raise StoreUnavailable(
+                f"{path} has format {version}; the next start of a collector brings it to {VERSION}"
+            )
         db.pragma("cache_size", -READER_CACHE_KIB)
     except BaseException:
         db.close()
@@ -131,7 +172,17 @@ def refuse_unsafe_library(version: str = apsw.sqlite_lib_version()) -> None:
         raise StoreRefused(f"SQLite {version} can corrupt its files; {needed} or later is needed")
 
 
-def _refuse_foreign(db: apsw.Connection, path: Path) -> None:
+def _refuse_foreign(path: Path) -> None:
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        db.set_busy_timeout(BUSY_TIMEOUT_MS)
+        _version(db, path)
+    finally:
+        db.close()
+
+
+def _version(db: apsw.Connection, path: Path) -> int:
+    """Return the file's version; raises StoreRefused if it is not ours or too new."""
     try:
         application, version = db.pragma("application_id"), db.pragma("user_version")
     except apsw.NotADBError as error:
@@ -143,13 +194,16 @@ def _refuse_foreign(db: apsw.Connection, path: Path) -> None:
             f"{path} has format {version}, made by a newer release; this one knows formats "
             f"up to {VERSION}. It was left untouched"
         )
+    return int(version)
 
 
-def _make_tables(db: apsw.Connection) -> None:
+def _bring_up_to_date(db: apsw.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
-        if db.pragma("user_version") == 0:
-            db.execute(_TABLES)
+        version = db.pragma("user_version")
+        for step in STEPS[version:]:
+            db.execute(step)
+        if version < VERSION:
             db.pragma("application_id", APPLICATION_ID)
             db.pragma("user_version", VERSION)
         db.execute("COMMIT")

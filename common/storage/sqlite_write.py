@@ -5,25 +5,28 @@ the interpreter after every row, and get it back only 5 ms later: beside a busy 
 costs a hundred times what the row does.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice
 from typing import Any
 
 import apsw
 import msgspec
 
-from common.models import EARLIEST_MS, LATEST_MS, Gpu, Sample
+from common.models import Sample
 from common.storage.base import Written
-from common.storage.packing import VALUE_BYTES, Row, Schemas, width
-from common.storage.sqlite_expire import delete_step
-from common.storage.sqlite_gpus import KnownGpu, KnownGpus
+from common.storage.packing import VALUE_BYTES, Schemas
+from common.storage.sqlite_expire import expire_points, expire_rollups
+from common.storage.sqlite_gpus import KnownGpus
+from common.storage.sqlite_rollup import GpuHour, roll_up_due
 from common.storage.sqlite_schema import ask, load_schemas
+from common.storage.sqlite_touch import Touch, gather
 
 ROWS_PER_STATEMENT = 1_000
+MAX_DUE = 200_000
+"""Due hours that are remembered as stored; past that they are stored again."""
 
-# A row on its way in: gpu, time and schema as decimals of fixed width, then the values.
-_GPU = b"%010d"
-_REST = b"%015d%010d%b"
+# A row as `sqlite_touch` packs it.
 _ROWS = """
 SELECT CAST(substr(value, 1, 10) AS INTEGER) AS gpu, CAST(substr(value, 11, 15) AS INTEGER) AS ts,
   CAST(substr(value, 26, 10) AS INTEGER) AS schema, substr(value, 36) AS vals FROM carray(?)
@@ -47,59 +50,11 @@ INSERT INTO gpu_schema SELECT value->>0, value->>1 FROM json_each(?)
 """
 _ADD_TOTALS = """
 UPDATE meta SET value = value + CASE name WHEN 'points' THEN ? ELSE ? END
+WHERE name IN ('points', 'samples')
 """
+_ADD_DUE = "INSERT OR IGNORE INTO due SELECT value->>1, value->>0 FROM json_each(?)"
 
 StoredRow = tuple[int, int, int, int, str | None]
-
-
-class Touch:
-    """What one call brings for one GPU: its rows by time, and the identities it was seen with.
-
-    ``sightings`` are identities with the latest time of each, in the order they came.
-    ``late`` are the times that may be stored already: none is later than the GPU's last.
-    """
-
-    __slots__ = ("known", "late", "replaced_points", "replaced_rows", "rows", "sightings")
-
-    known: KnownGpu
-    late: list[int]
-
-    def __init__(self) -> None:
-        self.rows: dict[int, Row] = {}
-        self.sightings: list[tuple[Gpu, int]] = []
-        self.replaced_rows = 0
-        self.replaced_points = 0
-
-    def see(self, gpu: Gpu, at: int) -> None:
-        """Note that the GPU was seen so; a run of one identity is one sighting."""
-        if self.sightings and self.sightings[-1][0] == gpu:
-            at = max(at, self.sightings.pop()[1])
-        self.sightings.append((gpu, at))
-
-    def meet(self) -> bool:
-        """Compare with what is known of the GPU; True when its identity has changed."""
-        first, last = min(self.rows), max(self.rows)
-        if first < EARLIEST_MS or last > LATEST_MS:
-            raise ValueError(f"a sample's time is out of bounds: {first} to {last}")
-        known = self.known
-        self.late = [ts for ts in self.rows if ts <= known.last] if first <= known.last else []
-        known.first = min(known.first, first)
-        changes = [known.learn(gpu, at) for gpu, at in self.sightings]
-        return any(changes)
-
-    def packed(self, times: Iterable[int]) -> Iterator[bytes]:
-        """The rows of the given times, as the statements take them."""
-        gpu = _GPU % self.known.rowid
-        for ts in times:
-            yield gpu + _REST % (ts, *self.rows[ts])
-
-    def new_points(self) -> int:
-        """How many points there are more than before."""
-        return sum(map(width, self.rows.values())) - self.replaced_points
-
-    def seen(self) -> tuple[int, int, int, int]:
-        """What the GPU's row counts by."""
-        return self.known.rowid, self.known.first, self.known.last, self.new_points()
 
 
 class Writer:
@@ -114,34 +69,55 @@ class Writer:
         self._version: int | None = None
         self._schemas = Schemas()
         self._gpus = KnownGpus(db)
+        self._due: set[GpuHour] = set()
 
     def write(self, samples: Sequence[Sample]) -> Written:
         """Store all samples in one transaction, or none."""
+        with self._transaction():
+            return self._store(samples)
+
+    def roll_up(self, before_hour: int) -> int:
+        """Roll up a step of the hours that are due from before an hour; return how many."""
+        with self._transaction():
+            done = roll_up_due(self._db, self._schemas, before_hour)
+            self._add_schemas()
+            self._due.difference_update(done)
+        return len(done)
+
+    def expire_points(self, gpus: list[int], before_hour: int) -> int:
+        """See `sqlite_expire.expire_points`."""
+        with self._transaction():
+            return expire_points(self._db, gpus, before_hour)
+
+    def expire_rollups(self, gpus: list[int], before_hour: int) -> int:
+        """See `sqlite_expire.expire_rollups`."""
+        with self._transaction():
+            return expire_rollups(self._db, gpus, before_hour)
+
+    def close(self) -> None:
+        """Close the connection; the last one of all folds the WAL into the file."""
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """What is done within is done as a whole, or not at all."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._refresh()
-            written = self._store(samples)
+            yield
             self._db.execute("COMMIT")
         except BaseException:
             self._version = None
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        return written
-
-    def expire(self, gpus: Sequence[int], before_ms: int) -> int:
-        """Delete a step of what some GPUs have from before ``before_ms``; return the points."""
-        return delete_step(self._db, gpus, before_ms)
-
-    def close(self) -> None:
-        """Close the connection; the last one of all folds the WAL into the file."""
-        self._db.close()
 
     def _refresh(self) -> None:
         version = self._db.pragma("data_version")
         if version != self._version:
             self._schemas = load_schemas(self._db)
             self._gpus = KnownGpus(self._db)
+            self._due.clear()
             self._version = version
 
     def _store(self, samples: Sequence[Sample]) -> Written:
@@ -153,6 +129,7 @@ class Writer:
         for rows in _arrays(_packed(touches)):
             self._db.execute(_INSERT, (rows,))
         self._add_gpu_schemas(touches)
+        self._add_due(touches)
         self._gpus.count([touch.seen() for touch in touches])
         new_points = sum(touch.new_points() for touch in touches)
         new_samples = sum(len(touch.rows) - touch.replaced_rows for touch in touches)
@@ -199,21 +176,14 @@ class Writer:
         if rows:
             self._db.execute(_ADD_GPU_SCHEMAS, (msgspec.json.encode(rows).decode(),))
 
-
-def gather(samples: Sequence[Sample], schemas: Schemas) -> dict[str, Touch]:
-    """Sort samples into touches, one per GPU id; the hot loop of a write."""
-    by_id: dict[str, Touch] = {}
-    for sample in samples:
-        gpu, ts = sample.gpu, sample.timestamp
-        gpu_id = gpu.uuid or gpu.id
-        touch = by_id.get(gpu_id)
-        if touch is None:
-            touch = by_id[gpu_id] = Touch()
-        touch.see(gpu, ts)
-        row = schemas.pack(sample.metrics)
-        old = touch.rows.get(ts)
-        touch.rows[ts] = row if old is None else schemas.merge(old, row)
-    return by_id
+    def _add_due(self, touches: list[Touch]) -> None:
+        """Note which hours have points that no rollup holds yet."""
+        if len(self._due) > MAX_DUE:
+            self._due.clear()
+        new = {hour for touch in touches for hour in touch.hours()} - self._due
+        if new:
+            self._db.execute(_ADD_DUE, (msgspec.json.encode(new).decode(),))
+            self._due |= new
 
 
 def _packed(touches: list[Touch]) -> Iterator[bytes]:
