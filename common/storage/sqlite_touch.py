@@ -6,7 +6,6 @@ from common.models import EARLIEST_MS, LATEST_MS, Gpu, Sample
 from common.storage.packing import Row, Schemas, width
 from common.storage.rollup import HOUR_MS
 from common.storage.sqlite_gpus import KnownGpu
-from common.storage.sqlite_rollup import GpuHour
 
 # A row on its way in: gpu, time and schema as decimals of fixed width, then the values.
 _GPU = b"%010d"
@@ -50,12 +49,13 @@ class Touch:
         changes = [known.learn(gpu, at) for gpu, at in self.sightings]
         return any(changes)
 
-    def hours(self) -> Iterable[GpuHour]:
-        """The hours that its rows lie in."""
-        first, last = self._span
-        ends = (first // HOUR_MS, last // HOUR_MS)
-        hours = {ts // HOUR_MS for ts in self.rows} if ends[1] - ends[0] > 1 else set(ends)
-        return [GpuHour(self.known.rowid, hour) for hour in hours]
+    def hours(self) -> Iterable[tuple[int, int]]:
+        """The hours that its rows lie in, as `sqlite_rollup.GpuHour`."""
+        first, last = (ts // HOUR_MS for ts in self._span)
+        gpu = self.known.rowid
+        if first == last:
+            return [(gpu, first)]
+        return {(gpu, ts // HOUR_MS) for ts in self.rows}
 
     def packed(self, times: Iterable[int]) -> Iterator[bytes]:
         """The rows of the given times, as the statements take them."""

@@ -18,7 +18,7 @@ from common.storage.base import Written
 from common.storage.packing import VALUE_BYTES, Schemas
 from common.storage.sqlite_expire import expire_points, expire_rollups
 from common.storage.sqlite_gpus import KnownGpus
-from common.storage.sqlite_rollup import GpuHour, roll_up_due
+from common.storage.sqlite_rollup import roll_up_due
 from common.storage.sqlite_schema import ask, load_schemas
 from common.storage.sqlite_touch import Touch, gather
 
@@ -69,7 +69,7 @@ class Writer:
         self._version: int | None = None
         self._schemas = Schemas()
         self._gpus = KnownGpus(db)
-        self._due: set[GpuHour] = set()
+        self._due: set[tuple[int, int]] = set()
 
     def write(self, samples: Sequence[Sample]) -> Written:
         """Store all samples in one transaction, or none."""
@@ -180,10 +180,10 @@ class Writer:
         """Note which hours have points that no rollup holds yet."""
         if len(self._due) > MAX_DUE:
             self._due.clear()
-        new = {hour for touch in touches for hour in touch.hours()} - self._due
+        new = [pair for touch in touches for pair in touch.hours() if pair not in self._due]
         if new:
             self._db.execute(_ADD_DUE, (msgspec.json.encode(new).decode(),))
-            self._due |= new
+            self._due.update(new)
 
 
 def _packed(touches: list[Touch]) -> Iterator[bytes]:

@@ -6,12 +6,19 @@ when that changes and the old one must go on opening.
 """
 
 import shutil
+import sys
 from pathlib import Path
 
+import apsw
 import pytest
 
+from common.errors import StoreUnavailable
 from common.models import Gpu, Sample
+from common.storage import sqlite_schema
+from common.storage.base import GpuFilter, WindowQuery
 from common.storage.sqlite import SqliteStore
+from common.storage.sqlite_schema import VERSION
+from tests.storage.samples import points, windows, windows_by_hand
 
 GOLDEN = Path(__file__).with_name("golden") / "format-1.db"
 BASE = 1_752_868_800_000
@@ -39,3 +46,59 @@ def make(path: Path) -> None:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return Path(shutil.copy(GOLDEN, tmp_path / "store.db"))
+
+
+class TestFormat1:
+    def test_it_opens_with_all_that_it_held(self, path: Path) -> None:
+        store = SqliteStore(path)
+        assert [(r.id, r.gpu.labels, r.points) for r in store.gpus(GpuFilter(), 10)] == [
+            ("GPU-1", {"rack": "é"}, 45),
+            ("h-1", {}, 45),
+        ]
+        expected = {
+            (sample.timestamp, name): value
+            for sample in contents()
+            if sample.gpu.uuid
+            for name, value in sample.metrics.items()
+        }
+        assert {(p.timestamp, p.metric): p.value for p in points(store, "GPU-1")} == expected
+        store.close()
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        assert db.pragma("user_version") == VERSION
+        assert db.pragma("integrity_check") == "ok"
+        db.close()
+
+    def test_its_hours_are_rolled_up_and_expire(self, path: Path) -> None:
+        store = SqliteStore(path)
+        whole = points(store, "h-1")
+        query = WindowQuery("h-1", HOUR, "p95", 3)
+        assert store.roll_up(BASE + 24 * HOUR) == 2 * 2
+        assert windows(store, query) == windows_by_hand(whole, query)
+        assert store.expire(BASE + HOUR) == 2 * 15
+        assert windows(store, query) == windows_by_hand(whole, query)
+
+    def test_until_a_writer_has_come_a_reader_says_why_it_waits(self, path: Path) -> None:
+        before = path.read_bytes()
+        reader = SqliteStore(path, writable=False)
+        with pytest.raises(StoreUnavailable, match="has format 1; the next start of a collector"):
+            reader.stats()
+        assert path.read_bytes() == before
+        SqliteStore(path).close()
+        assert reader.stats().gpus == 2
+
+    def test_a_migration_that_breaks_off_leaves_it_as_it_was(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        steps = (*sqlite_schema.STEPS[:1], sqlite_schema.STEPS[1] + "SELECT no_such_function();")
+        with monkeypatch.context() as broken:
+            broken.setattr(sqlite_schema, "STEPS", steps)
+            with pytest.raises(StoreUnavailable, match="no_such_function"):
+                SqliteStore(path)
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        assert db.pragma("user_version") == 1
+        db.close()
+        assert SqliteStore(path).stats().gpus == 2
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))
