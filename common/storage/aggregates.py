@@ -30,7 +30,12 @@ def last(values: Sequence[float]) -> float:
 
 def p95(values: Sequence[float]) -> float:
     """The least value that 95 % of the values do not exceed (nearest rank)."""
-    return sorted(values)[-(-95 * len(values) // 100) - 1]
+    return sorted(values)[rank_95(len(values))]
+
+
+def rank_95(count: int) -> int:
+    """The place of the p95 among so many sorted values."""
+    return -(-95 * count // 100) - 1
 
 
 AGGREGATES: Mapping[Aggregate, Callable[[Sequence[float]], float]] = {
@@ -64,7 +69,10 @@ Part = array | Summary  # type: ignore[type-arg] # array takes no argument when 
 
 def summarise(values: Sequence[float]) -> Summary:
     """Return what is kept of values."""
-    return Summary(len(values), total(values), min(values), max(values), values[-1], p95(values))
+    count, ordered = len(values), sorted(values)
+    at_95 = ordered[rank_95(count)]
+    # of zeros with both signs `max` is the first, and so not the last in order
+    return Summary(count, total(values), ordered[0], max(values), values[-1], at_95)
 
 
 def summary_of(part: Part) -> Summary:

@@ -24,12 +24,12 @@ SlotSummaries = Mapping[int, Mapping[str, Summary]]
 def pack(names: Sequence[str], slots: int, summaries: SlotSummaries) -> bytes:
     """Return a row's values: those of metric ``name`` in slot ``n`` are ``summaries[n][name]``."""
     places = {name: place * slots for place, name in enumerate(names)}
-    values = array("d", bytes(8 * FIELDS * len(names) * slots))
     step = len(names) * slots
+    values = [0.0] * (FIELDS * step)
     for slot, by_name in summaries.items():
         for name, summary in by_name.items():
-            values[places[name] + slot :: step] = array("d", summary)
-    return _swapped(values).tobytes()
+            values[places[name] + slot :: step] = summary
+    return _swapped(array("d", values)).tobytes()
 
 
 class Packed:

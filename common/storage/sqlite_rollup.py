@@ -13,7 +13,7 @@ from common.storage.rollup import HOUR_MS, MINUTE_MS, MINUTES, Packed, pack
 from common.storage.sqlite_rows import Run, SchemasOf, cut, read_runs
 from common.storage.sqlite_schema import HOURS_A_GPU, ask
 
-STEP_SECONDS = 0.025
+STEP_SECONDS = 0.01
 """How long a step goes on beginning an hour; its commit comes on top."""
 HOURS_AT_ONCE = 200
 BLOBS_AT_ONCE = 24
