@@ -84,7 +84,7 @@ def ask(name: str, question: Callable[[], Any], bar_ms: float | None = None) -> 
         question()
         taken.append((time.perf_counter() - before) * 1e3)
     bar = "" if bar_ms is None else f"   (bar: {bar_ms:g} ms)"
-    say(name, f"median {statistics.median(taken):.1f} ms, longest {max(taken):.1f} ms{bar}")
+    say(name, median_and_longest(taken) + bar)
 
 
 def ask_everything(reader: SqliteStore, ids: list[str]) -> None:
@@ -113,17 +113,23 @@ def expire(store: SqliteStore, gpus: list[Gpu]) -> None:
     waits: list[float] = []
     done = threading.Event()
 
-    def write() -> None:
-        for nth in range(1_000_000):
+    def write(nth: int) -> float:
+        batch = [Sample(gpu, END_MS + nth, {METRICS[0]: 1.0}) for gpu in gpus[:100]]
+        before = time.perf_counter()
+        store.write(batch)
+        return (time.perf_counter() - before) * 1e3
+
+    def keep_writing() -> None:
+        for nth in range(ASKED, 1_000_000):
             if done.wait(BUSY_WRITER_PAUSE_SECONDS):
                 return
-            before = time.perf_counter()
-            store.write([Sample(gpu, END_MS + nth, {METRICS[0]: 1.0}) for gpu in gpus[:100]])
-            waits.append((time.perf_counter() - before) * 1e3)
+            waits.append(write(nth))
 
-    writer = threading.Thread(target=write)
+    alone = [write(nth) for nth in range(ASKED)]
+    writer = threading.Thread(target=keep_writing)
     writer.start()
-    began, calls = time.perf_counter(), []
+    began = time.perf_counter()
+    calls: list[float] = []
     gone = 1
     while gone:
         before = time.perf_counter()
@@ -132,11 +138,14 @@ def expire(store: SqliteStore, gpus: list[Gpu]) -> None:
     seconds = time.perf_counter() - began
     done.set()
     writer.join()
-    say("a day expired", f"{seconds:.1f} s in {len(calls):,} steps of {max(calls):.0f} ms at most")
-    say(
-        "a write beside it",
-        f"median {statistics.median(waits):.1f} ms, longest {max(waits):.1f} ms   (bar: 100 ms)",
-    )
+    say("a day expired", f"{seconds:.1f} s in {len(calls):,} steps")
+    say("longest step", f"{max(calls):.0f} ms   (bar: 100 ms)")
+    say("a write alone", median_and_longest(alone))
+    say("a write beside it", median_and_longest(waits))
+
+
+def median_and_longest(taken: list[float]) -> str:
+    return f"median {statistics.median(taken):.1f} ms, longest {max(taken):.1f} ms"
 
 
 def say(what: str, figure: str) -> None:

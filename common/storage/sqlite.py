@@ -24,6 +24,7 @@ from common.storage.base import (
     Written,
 )
 from common.storage.rollup import HOUR_MS
+from common.storage.sqlite_checkpoint import Checkpoints
 from common.storage.sqlite_read import Reader
 from common.storage.sqlite_schema import open_for_reading, open_for_writing
 from common.storage.sqlite_write import Writer
@@ -46,6 +47,7 @@ class SqliteStore:
         self._writing = threading.Lock()
         self._writer: Writer | None = None
         self._writer_file: FileId | None = None
+        self._checkpoints = Checkpoints(path)
         self._readers = Readers(path)
         if writable:
             with failures(path):
@@ -119,16 +121,20 @@ class SqliteStore:
         with self._writing, failures(self._path):
             writer = self._open_writer()
             try:
-                return work(writer)
+                done = work(writer)
             except apsw.Error:
                 self._drop_writer()
                 raise
+        self._checkpoints.run_if_due()
+        return done
 
     def _open_writer(self) -> Writer:
         if self._writer is not None and self._writer_file != file_id(self._path):
             self._drop_writer()
         if self._writer is None:
-            self._writer = Writer(open_for_writing(self._path))
+            db = open_for_writing(self._path)
+            self._checkpoints.watch(db)
+            self._writer = Writer(db)
             self._writer_file = file_id(self._path)
         return self._writer
 

@@ -58,9 +58,6 @@ HOURS_A_GPU = 1 << 21
 
 BUSY_TIMEOUT_MS = 2_000
 PAGE_BYTES = 4096
-CHECKPOINT_PAGES = 8_000
-"""About 32 MiB of WAL: each GPU's newest page is rewritten by every call, and each checkpoint
-copies it only once."""
 WRITER_CACHE_KIB = 32 * 1024
 READER_CACHE_KIB = 8 * 1024
 
@@ -135,7 +132,6 @@ def open_for_writing(path: Path) -> apsw.Connection:
     db.pragma("page_size", PAGE_BYTES)
     db.pragma("journal_mode", "wal")
     db.pragma("synchronous", "full")
-    db.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
     db.pragma("cache_size", -WRITER_CACHE_KIB)
     # a statement of many rows keeps the old pages aside: in memory, not in a file of its own
     db.pragma("temp_store", "memory")
