@@ -4,9 +4,9 @@ import apsw
 import msgspec
 
 from common.models import Gpu
+from common.storage.identity import IDENTITY, Identity
 from common.storage.sqlite_schema import GPU_JSON, ask
 
-IDENTITY = Gpu.__struct_fields__
 MAX_KNOWN = 50_000
 """GPUs kept in memory; past that they are read again as they come."""
 
@@ -35,37 +35,11 @@ FROM json_each(?) AS seen WHERE gpu.rowid = seen.value->>0
 """
 
 
-class KnownGpu(msgspec.Struct):
-    """One GPU as stored. ``first`` and ``last`` are the bounds of all its sample times.
-
-    ``older`` holds, for each identity field that a later sample left empty, the time of the
-    sample that set it; the other fields date from ``last``.
-    """
+class KnownGpu(Identity):
+    """One GPU as stored, the number of its row, and the schemas its rows have had."""
 
     rowid: int
-    id: str
-    gpu: Gpu
-    first: int
-    last: int
-    older: dict[str, int]
     schemas: set[int]
-
-    def learn(self, gpu: Gpu, at: int) -> bool:
-        """Take in the identity a sample at time ``at`` had; True when the row must change."""
-        if gpu == self.gpu and at >= self.last and not self.older:
-            self.last = at
-            return False
-        before = (self.gpu, self.older)
-        times = {name: self.older.get(name, self.last) for name in IDENTITY}
-        values = {name: getattr(self.gpu, name) for name in IDENTITY}
-        for name in IDENTITY:
-            value = getattr(gpu, name)
-            if value and (not values[name] or at >= times[name]):
-                values[name], times[name] = value, at
-        self.last = max(self.last, at)
-        self.gpu = Gpu(**values)
-        self.older = {name: t for name, t in times.items() if values[name] and t < self.last}
-        return before != (self.gpu, self.older)
 
 
 class KnownGpus:
@@ -93,7 +67,7 @@ class KnownGpus:
     def add(self, gpu_id: str, gpu: Gpu, at: int) -> KnownGpu:
         """Take in a GPU that is not stored yet; it was seen so at time ``at``."""
         self._last_rowid += 1
-        known = KnownGpu(self._last_rowid, gpu_id, gpu, at, at, {}, set())
+        known = KnownGpu(gpu_id, gpu, at, at, {}, self._last_rowid, set())
         self._by_id[gpu_id] = known
         return known
 

@@ -281,17 +281,17 @@ class TestLists:
 
 
 class TestLife:
-    def test_everything_is_there_after_reopening(self, open_kind: OpenStore) -> None:
-        first = open_kind()
+    def test_everything_is_there_after_reopening(self, open_lasting: OpenStore) -> None:
+        first = open_lasting()
         first.write([sample("a", 0, util=1, temp=2), sample("b", 1, power=3)])
         first.close()
-        again = open_kind()
+        again = open_lasting()
         assert points(again, "GPU-a") == [Point(T0, "temp", 2), Point(T0, "util", 1)]
         assert again.write([sample("b", 1, power=3, new=4)]) == Written(2, 1)
         assert again.stats().points == 4
 
-    def test_a_reader_beside_a_writer_sees_whole_calls(self, open_kind: OpenStore) -> None:
-        writer, reader = open_kind(), open_kind(writable=False)
+    def test_a_reader_beside_a_writer_sees_whole_calls(self, open_lasting: OpenStore) -> None:
+        writer, reader = open_lasting(), open_lasting(writable=False)
         writer.write([sample("a", 0, util=0)])
         seen: list[int] = []
 
@@ -307,10 +307,10 @@ class TestLife:
         assert seen == sorted(seen)
         assert all((count - 1) % 50 == 0 for count in seen)
 
-    def test_a_reader_does_not_write(self, open_kind: OpenStore) -> None:
-        open_kind().write([sample("a", 0, util=0)])
+    def test_a_reader_does_not_write(self, open_lasting: OpenStore) -> None:
+        open_lasting().write([sample("a", 0, util=0)])
         with pytest.raises(StoreUnavailable):
-            open_kind(writable=False).write([sample("a", 1, util=0)])
+            open_lasting(writable=False).write([sample("a", 1, util=0)])
 
     def test_two_writers_count_right(self, open_kind: OpenStore) -> None:
         one, two = open_kind(), open_kind()

@@ -1,9 +1,5 @@
 """What is true of the SQLite store alone: its file, its versions, its crashes."""
 
-import multiprocessing
-import os
-import signal
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import apsw
@@ -13,9 +9,8 @@ from common.errors import StoreUnavailable
 from common.storage.base import StoreRefused
 from common.storage.sqlite import SqliteStore
 from common.storage.sqlite_schema import APPLICATION_ID, VERSION, refuse_unsafe_library
+from tests.storage.processes import GPUS, POINTS_A_CALL, kill, start_writer
 from tests.storage.samples import points, sample
-
-SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
@@ -140,43 +135,13 @@ class TestAbsence:
         assert store.stats().points == 2
 
 
-def write_for_ever(path: Path, told: Connection) -> None:
-    """In a process of its own: write, and tell each call once it has returned."""
-    store = SqliteStore(path)
-    for call in range(1_000_000):
-        store.write([sample(name, call, util=call, temp=1) for name in "abcdefgh"])
-        told.send(call)
-
-
-def start_writer(path: Path) -> tuple[multiprocessing.process.BaseProcess, Connection]:
-    heard, told = SPAWN.Pipe(duplex=False)
-    writer = SPAWN.Process(target=write_for_ever, args=(path, told), daemon=True)
-    writer.start()
-    told.close()
-    return writer, heard
-
-
-def kill(writer: multiprocessing.process.BaseProcess, heard: Connection) -> int:
-    """Kill -9; return the last call that had returned."""
-    assert writer.pid is not None
-    os.kill(writer.pid, signal.SIGKILL)
-    writer.join()
-    last = -1
-    try:
-        while True:
-            last = heard.recv()
-    except EOFError:
-        heard.close()
-    return last
-
-
 class TestProcesses:
     def test_another_process_writes_while_this_one_reads(self, path: Path) -> None:
-        writer, heard = start_writer(path)
+        writer, heard = start_writer(SqliteStore, path)
         reader = SqliteStore(path, writable=False)
         for _ in range(20):
             call = heard.recv()
-            assert reader.stats().points >= 16 * (call + 1)
+            assert reader.stats().points >= POINTS_A_CALL * (call + 1)
             assert len(points(reader, "GPU-h", end_ms=points(reader, "GPU-h")[-1].timestamp)) > call
         kill(writer, heard)
         reader.close()
@@ -186,7 +151,7 @@ class TestProcesses:
     def test_kill_9_loses_nothing_and_halves_nothing(
         self, path: Path, calls: int, shared_memory_stays: bool
     ) -> None:
-        writer, heard = start_writer(path)
+        writer, heard = start_writer(SqliteStore, path)
         for _ in range(calls + 1):
             heard.recv()
         last = max(calls, kill(writer, heard))
@@ -196,7 +161,7 @@ class TestProcesses:
         stats = reader.stats()
         assert stats.samples in (8 * (last + 1), 8 * (last + 2))
         assert stats.points == 2 * stats.samples
-        for name in "abcdefgh":
+        for name in GPUS:
             assert len(points(reader, f"GPU-{name}")) == stats.points // 8
         reader.close()
         again = SqliteStore(path)
