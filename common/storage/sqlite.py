@@ -60,16 +60,10 @@ class SqliteStore:
         return self._change(lambda writer: writer.roll_up(before_ms // HOUR_MS))
 
     def expire(self, before_ms: int, rollups_before_ms: int = 0) -> int:
-        points = before_ms // HOUR_MS
-        while old := self._ask(lambda reader: reader.with_points_before(points)):
-            if gone := self._change(partial(Writer.expire_points, gpus=old, before_hour=points)):
-                return gone
-            self._change(lambda writer: writer.roll_up(points))
-        rollups = rollups_before_ms // HOUR_MS
-        old = self._ask(lambda reader: reader.with_rollups_before(rollups))
-        if not old:
-            return 0
-        return self._change(lambda writer: writer.expire_rollups(old, rollups))
+        gone = self._expire_points(before_ms // HOUR_MS)
+        gone = gone or self._expire_rollups(rollups_before_ms // HOUR_MS)
+        self._change(Writer.give_back)
+        return gone
 
     def check(self) -> None:
         self._ask(Reader.check)
@@ -110,6 +104,19 @@ class SqliteStore:
         self._readers.close()
         with self._writing:
             self._drop_writer()
+
+    def _expire_points(self, before_hour: int) -> int:
+        """Delete a step of the points; what is due is rolled up before it goes."""
+        while old := self._ask(lambda reader: reader.with_points_before(before_hour)):
+            step = partial(Writer.expire_points, gpus=old, before_hour=before_hour)
+            if gone := self._change(step):
+                return gone
+            self._change(lambda writer: writer.roll_up(before_hour))
+        return 0
+
+    def _expire_rollups(self, before_hour: int) -> int:
+        old = self._ask(lambda reader: reader.with_rollups_before(before_hour))
+        return self._change(lambda writer: writer.expire_rollups(old, before_hour)) if old else 0
 
     def _ask(self, question: Callable[[Reader], T]) -> T:
         with failures(self._path), self._readers.borrow() as reader:

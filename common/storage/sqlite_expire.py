@@ -15,6 +15,11 @@ STEP_SECONDS = 0.01
 """How long a step goes on beginning deletions; its commit comes on top."""
 ROWS_AT_ONCE = 1_000
 ROLLUPS_AT_ONCE = 100
+FREE_SHARE = 0.25
+"""Share of a file that may lie free for what comes next; above it, room is given back."""
+FREE_PAGES = 4_096
+"""Pages that may lie free in any case."""
+PAGES_AT_ONCE = 500
 
 _EXPIRE = "UPDATE meta SET value = max(value, ?) WHERE name = 'expired_hour'"
 _DUE = "SELECT json_group_array(DISTINCT gpu) FROM due WHERE hour < ?"
@@ -69,6 +74,16 @@ def expire_rollups(db: apsw.Connection, gpus: list[int], before_hour: int) -> in
             db.execute(_DELETE_MINUTES, (first, first + hours[-1]))
             gone += len(hours)
     return gone
+
+
+def give_back(db: apsw.Connection) -> None:
+    """Give a step of the room that lies free in the file back to the disk, if that is too much.
+
+    A file that was made with format 1 gives nothing back: what is free in it is used again.
+    """
+    free = db.pragma("freelist_count")
+    if free > max(FREE_PAGES, FREE_SHARE * db.pragma("page_count")):
+        db.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")
 
 
 def _delete_rows(db: apsw.Connection, gpu: int, before_ms: int) -> tuple[int, int]:

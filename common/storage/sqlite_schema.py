@@ -130,6 +130,7 @@ def open_for_writing(path: Path) -> apsw.Connection:
     db = apsw.Connection(str(path))
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
     db.pragma("page_size", PAGE_BYTES)
+    db.pragma("auto_vacuum", "incremental")  # heeded while the file is empty
     db.pragma("journal_mode", "wal")
     db.pragma("synchronous", "full")
     db.pragma("cache_size", -WRITER_CACHE_KIB)

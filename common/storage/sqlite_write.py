@@ -16,7 +16,7 @@ import msgspec
 from common.models import Sample
 from common.storage.base import Written
 from common.storage.packing import VALUE_BYTES, Schemas
-from common.storage.sqlite_expire import expire_points, expire_rollups
+from common.storage.sqlite_expire import expire_points, expire_rollups, give_back
 from common.storage.sqlite_gpus import KnownGpus
 from common.storage.sqlite_rollup import roll_up_due
 from common.storage.sqlite_schema import ask, load_schemas
@@ -93,6 +93,11 @@ class Writer:
         """See `sqlite_expire.expire_rollups`."""
         with self._transaction():
             return expire_rollups(self._db, gpus, before_hour)
+
+    def give_back(self) -> None:
+        """See `sqlite_expire.give_back`."""
+        with self._transaction():
+            give_back(self._db)
 
     def close(self) -> None:
         """Close the connection; the last one of all folds the WAL into the file."""

@@ -6,11 +6,13 @@ import apsw
 import pytest
 
 from common.errors import StoreUnavailable
+from common.storage import sqlite_expire
 from common.storage.base import StoreRefused
 from common.storage.sqlite import SqliteStore
 from common.storage.sqlite_schema import APPLICATION_ID, VERSION, refuse_unsafe_library
 from tests.storage.processes import GPUS, POINTS_A_CALL, kill, start_writer
-from tests.storage.samples import points, sample
+from tests.storage.samples import T0, points, sample
+from tests.storage.test_windows import HOUR, expire
 
 
 @pytest.fixture
@@ -43,6 +45,33 @@ class TestFile:
         store.write([sample("a", at, **metrics) for at in range(1_000)])
         store.close()
         assert path.stat().st_size < 16 * 10_000
+
+    def test_room_that_lies_free_is_given_back_and_the_rest_is_used_again(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sqlite_expire, "FREE_PAGES", 10)
+        monkeypatch.setattr(sqlite_expire, "PAGES_AT_ONCE", 50)
+        store = SqliteStore(path)
+        metrics = {f"m{i}": float(i) for i in range(10)}
+        many = [sample("a", at, **metrics) for at in range(0, 36_000, 2)]
+        store.write(many)
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        before = db.pragma("page_count")
+        expire(store, T0 + 9 * HOUR)
+        kept = points(store, "GPU-a")
+        steps = 0
+        while db.pragma("freelist_count") > 0.25 * db.pragma("page_count"):
+            assert store.expire(T0 + 9 * HOUR) == 0
+            steps += 1
+        assert steps
+        after = db.pragma("page_count")
+        assert after < before / 2
+        assert db.pragma("integrity_check") == "ok"
+        assert points(store, "GPU-a") == kept
+        free = db.pragma("freelist_count")
+        store.write([sample("b", at, **metrics) for at in range(free * 10)])
+        assert db.pragma("page_count") == after
+        db.close()
 
     @pytest.mark.parametrize("writable", [True, False])
     @pytest.mark.parametrize(
