@@ -100,7 +100,7 @@ class JsonlStore:
     def telemetry(self, query: TelemetryQuery) -> Telemetry | None:
         def page(gpu: JsonlGpu) -> Telemetry:
             found = gpu.newest().telemetry(query)
-            if query.descending and found.next and found.points[-1].timestamp > (gpu.floor or 0):
+            if query.descending and found.next is not None:
                 return found
             return gpu.rows(query.start_ms, query.end_ms).telemetry(query)
 

@@ -143,10 +143,11 @@ class TestRetention:
     ) -> None:
         chance = random.Random(1)
         about = Gpu(uuid="GPU-a", model="H100", pod="old")
-        store.write([Sample(about, T0 - HOUR, {"early": 1})])
         many = [sample("a", at, util=at) for at in range(0, 10 * 3600, 60)]
         chance.shuffle(many)
         for first in range(0, len(many), 20):
+            if first == len(many) // 2:
+                store.write([Sample(about, T0 - HOUR, {"early": 1})])
             store.write(many[first : first + 20])
         before = len(files_of(directory))
         cut = (T0 + 7 * HOUR) // HOUR * HOUR

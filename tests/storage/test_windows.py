@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.models import LATEST_MS, Sample
+from common.models import LATEST_MS, Gpu, Sample
 from common.storage.base import Aggregate, GpuFilter, Point, Store, WindowQuery
 from tests.storage.conftest import OpenStore
 from tests.storage.samples import T0, gpu, points, sample, windows, windows_by_hand
@@ -178,6 +178,20 @@ class TestRetention:
         record = store.gpu("GPU-a")
         assert record is not None
         assert (record.first_seen, record.last_seen) == (T0, T0 + 4 * HOUR)
+
+    def test_what_expired_samples_said_of_the_gpu_stays(self, store: Store) -> None:
+        store.write(
+            [
+                Sample(Gpu(uuid="GPU-a", pod="p"), T0 + 1_000, {"m": 1}),
+                Sample(Gpu(uuid="GPU-a", model="H100"), T0, {"n": 1}),
+                Sample(Gpu(uuid="GPU-a"), T0 + 4 * HOUR, {"m": 1}),
+            ]
+        )
+        expire(store, T0 + 3 * HOUR)
+        record = store.gpu("GPU-a")
+        assert record is not None
+        assert (record.gpu.pod, record.gpu.model, record.first_seen) == ("p", "H100", T0)
+        assert store.gpu_metrics("GPU-a") == ["m", "n"]
 
     def test_a_gpu_without_points_stays_in_the_inventory(self, store: Store) -> None:
         store.write([sample("a", 0, m=1), sample("b", 7_200, m=1)])
