@@ -81,14 +81,15 @@ def summary_of(part: Part) -> Summary:
 
 
 def join(old: Part, new: Part) -> Part:
-    """Return two parts of a window as one; ``new`` follows on ``old``.
+    """Return two parts of a window as one; ``new`` follows on ``old``, which may be changed.
 
     Raises InvalidParameter for a window that holds more points than are kept in memory.
     """
     if isinstance(old, array) and isinstance(new, array):
         if len(old) + len(new) > MAX_WINDOW_POINTS:
             raise InvalidParameter(f"a window holds over {MAX_WINDOW_POINTS:,} points of a metric")
-        return old + new
+        old.extend(new)
+        return old
     a, b = summary_of(old), summary_of(new)
     return Summary(
         a.points + b.points,

@@ -3,6 +3,8 @@
 import pytest
 
 from common.models import Gpu, Sample
+from common.storage import cardinality
+from common.storage.base import Store
 from common.storage.cardinality import (
     OVERFLOW,
     PERIOD_SECONDS,
@@ -104,6 +106,17 @@ class TestIdentities:
         passed, refused = guard.admit([sample("e", 0, m4=1), sample("f", 0, m1=1)], NOW)
         assert [each.gpu.uuid for each in passed] == ["GPU-e"]
         assert [each.sample.gpu.uuid for each in refused] == ["GPU-f"]
+
+    def test_what_a_store_holds_passes(
+        self, guard: CardinalityGuard, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cardinality, "GPUS_A_PAGE", 2)
+        store.write([sample(name, 0, **{f"m{name}": 1}) for name in "abcde"])
+        guard.know_all_of(store)
+        assert (guard.report().gpus, guard.report().metrics) == (5, 5)
+        passed, refused = guard.admit([sample("e", 1, ma=1), sample("f", 1, ma=1)], NOW)
+        assert [each.gpu.uuid for each in passed] == ["GPU-e"]
+        assert [each.reason for each in refused] == [TOO_MANY_GPUS]
 
     def test_metrics_over_the_cap_are_refused_and_the_rest_of_the_sample_passes(
         self, guard: CardinalityGuard

@@ -5,13 +5,14 @@ from pathlib import Path
 import apsw
 import pytest
 
-from common.errors import StoreUnavailable
-from common.storage import sqlite_expire
-from common.storage.base import StoreRefused
+from common.errors import InvalidParameter, StoreUnavailable
+from common.models import LATEST_MS, Sample
+from common.storage import aggregates, sqlite_expire
+from common.storage.base import Aggregate, StoreRefused, WindowQuery
 from common.storage.sqlite import SqliteStore
 from common.storage.sqlite_schema import APPLICATION_ID, VERSION, refuse_unsafe_library
 from tests.storage.processes import GPUS, POINTS_A_CALL, kill, start_writer
-from tests.storage.samples import T0, points, sample
+from tests.storage.samples import T0, gpu, points, sample
 from tests.storage.test_windows import HOUR, expire
 
 
@@ -110,6 +111,25 @@ class TestFile:
         refuse_unsafe_library("3.51.3")
         refuse_unsafe_library("4.0.0")
         refuse_unsafe_library()
+
+
+class TestBounds:
+    def test_a_window_of_too_many_points_is_refused_unless_rollups_answer(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(aggregates, "MAX_WINDOW_POINTS", 12_000)
+        store = SqliteStore(path)
+        day = T0 - T0 % (24 * HOUR)
+        store.write([Sample(gpu(), day + at * 1_000, {"m": at}) for at in range(24_000)])
+        some: tuple[Aggregate, ...] = ("mean", "p95", "max")
+        for aggregate in some:
+            with pytest.raises(InvalidParameter, match="over 12,000 points"):
+                store.windows(WindowQuery("GPU-a", 24 * HOUR, aggregate, 10))
+        while store.roll_up(LATEST_MS):
+            pass
+        page = store.windows(WindowQuery("GPU-a", 24 * HOUR, "max", 10))
+        assert page is not None
+        assert [p.value for p in page.points] == [23_999]
 
 
 class TestAbsence:
