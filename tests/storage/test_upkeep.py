@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import apsw
 import pytest
 
 from common.models import LATEST_MS, Sample
@@ -71,3 +72,26 @@ def test_every_store_is_kept_to_its_retention(store: Store) -> None:
     fill(store)
     do_all(Upkeep(4 * HOUR_SECONDS, 0), store, hours_after(10))
     assert store.stats().points == store.count_points("GPU-a", 0, LATEST_MS) == 240
+
+
+def test_days_go_by_and_the_file_does_not_grow(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    store, upkeep = SqliteStore(path), Upkeep(6 * HOUR_SECONDS, 12 * HOUR_SECONDS)
+    metrics = {f"m{i}": i / 3 for i in range(10)}
+    sizes = []
+    for hour in range(72):
+        moments = range(BASE + hour * HOUR, BASE + (hour + 1) * HOUR, MINUTE)
+        store.write([Sample(gpu(str(n)), at, metrics) for at in moments for n in range(12)])
+        do_all(upkeep, store, hours_after(hour + 1) + SETTLED_SECONDS)
+        sizes.append(pages_of(path))
+    assert max(sizes[36:]) <= 1.05 * max(sizes[:36])
+    assert store.stats().points == 12 * 60 * 10 * 6
+    hourly = windows(store, WindowQuery("GPU-3", HOUR, "mean", 100, metrics=("m3",)))
+    assert [p.value for p in hourly] == [1.0] * 12
+
+
+def pages_of(path: Path) -> int:
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    pages: int = db.pragma("page_count")
+    db.close()
+    return pages
