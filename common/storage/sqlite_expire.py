@@ -9,10 +9,8 @@ import apsw
 
 from common.storage.packing import VALUE_BYTES
 from common.storage.rollup import HOUR_MS
-from common.storage.sqlite_schema import HOURS_A_GPU, ask
+from common.storage.sqlite_schema import HOURS_A_GPU, STEP_SECONDS, ask
 
-STEP_SECONDS = 0.01
-"""How long a step goes on beginning deletions; its commit comes on top."""
 ROWS_AT_ONCE = 1_000
 ROLLUPS_AT_ONCE = 100
 FREE_SHARE = 0.25

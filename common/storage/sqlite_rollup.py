@@ -11,10 +11,8 @@ from common.storage.aggregates import Part, Summary, join, summary_of
 from common.storage.packing import Schemas
 from common.storage.rollup import HOUR_MS, MINUTE_MS, MINUTES, Packed, pack
 from common.storage.sqlite_rows import Run, SchemasOf, cut, read_runs
-from common.storage.sqlite_schema import HOURS_A_GPU, ask
+from common.storage.sqlite_schema import HOURS_A_GPU, STEP_SECONDS, ask
 
-STEP_SECONDS = 0.01
-"""How long a step goes on beginning an hour; its commit comes on top."""
 HOURS_AT_ONCE = 200
 BLOBS_AT_ONCE = 24
 ALL: frozenset[str] = frozenset()

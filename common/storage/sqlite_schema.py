@@ -56,6 +56,9 @@ FIRST_SAFE_SQLITE = (3, 51, 3)
 HOURS_A_GPU = 1 << 21
 """Ids of a GPU in ``minute_rollup``: hours until the year 2209."""
 
+STEP_SECONDS = 0.01
+"""How long a step of upkeep goes on beginning things; what it began and its commit come on top."""
+
 BUSY_TIMEOUT_MS = 2_000
 PAGE_BYTES = 4096
 WRITER_CACHE_KIB = 32 * 1024
