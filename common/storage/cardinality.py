@@ -8,6 +8,7 @@ A GPU or metric over its cap is refused, since its points would be mixed with an
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -37,11 +38,23 @@ class Caps(msgspec.Struct, frozen=True):
     label_values: int
 
 
-class Refused(msgspec.Struct, frozen=True):
-    """A sample that must not be stored, or the part of one, and why as a closed reason."""
+class Refused(NamedTuple):
+    """A sample that must not be stored, or a part of one, and why as a closed reason.
+
+    ``at`` is the sample's place in what was given.
+    """
 
     reason: str
+    at: int
     sample: Sample
+
+
+class Admitted(NamedTuple):
+    """``samples`` may be stored, in the order they were given; ``places`` are where they stood."""
+
+    samples: list[Sample]
+    places: list[int]
+    refused: list[Refused]
 
 
 class LabelUse(msgspec.Struct, frozen=True):
@@ -126,24 +139,26 @@ class CardinalityGuard:
             after = page[-1].id
             self.know((record.id for record in page), ())
 
-    def admit(self, samples: Sequence[Sample], now: float) -> tuple[list[Sample], list[Refused]]:
+    def admit(self, samples: Sequence[Sample], now: float) -> Admitted:
         """Sort out samples at monotonic time ``now``; those that pass may be changed in place."""
         if now >= self._turn_at:
             self._turn(now)
         passed: list[Sample] = []
+        places: list[int] = []
         refused: list[Refused] = []
-        for sample in samples:
+        for at, sample in enumerate(samples):
             gpu = self._take_gpu(sample.gpu)
             if gpu is None:
-                refused.append(Refused(TOO_MANY_GPUS, sample))
+                refused.append(Refused(TOO_MANY_GPUS, at, sample))
                 continue
             sample.gpu = gpu
             if not sample.metrics.keys() <= self._metrics:
-                refused += self._take_metrics(sample)
+                refused += self._take_metrics(at, sample)
             if sample.metrics:
                 passed.append(sample)
+                places.append(at)
         self._refused.update(each.reason for each in refused)
-        return passed, refused
+        return Admitted(passed, places, refused)
 
     def report(self) -> Report:
         """Return the state of all caps."""
@@ -167,7 +182,7 @@ class CardinalityGuard:
         # each GPU is looked at anew, so that values still in use count in this period too
         self._gpus = dict.fromkeys(self._gpus)
 
-    def _take_metrics(self, sample: Sample) -> list[Refused]:
+    def _take_metrics(self, at: int, sample: Sample) -> list[Refused]:
         """Take in new names; what is over the cap is taken out of the sample and refused."""
         over = {}
         for name in sample.metrics.keys() - self._metrics:
@@ -176,13 +191,13 @@ class CardinalityGuard:
             else:
                 over[name] = sample.metrics.pop(name)
         part = Sample(sample.gpu, sample.timestamp, over)
-        return [Refused(TOO_MANY_METRICS, part)] if over else []
+        return [Refused(TOO_MANY_METRICS, at, part)] if over else []
 
     def _take_gpu(self, gpu: Gpu) -> Gpu | None:
         """Return the GPU as it may be stored; None when it is one too many."""
         gpu_id = gpu.id
         known = self._gpus.get(gpu_id)
-        if known is not None and known[0] == gpu:
+        if known is not None and (known[0] is gpu or known[0] == gpu):
             return known[1]
         if gpu_id not in self._gpus and len(self._gpus) >= self._caps.gpus:
             return None

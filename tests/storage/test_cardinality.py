@@ -30,7 +30,7 @@ def of_pod(name: str, pod: str, at: int = 0) -> Sample:
 
 
 def pod_after(guard: CardinalityGuard, name: str, pod: str, now: float = NOW) -> str:
-    [passed], refused = guard.admit([of_pod(name, pod)], now)
+    [passed], _, refused = guard.admit([of_pod(name, pod)], now)
     assert refused == []
     return passed.gpu.pod
 
@@ -39,7 +39,7 @@ class TestLabels:
     def test_below_the_cap_nothing_changes(self, guard: CardinalityGuard) -> None:
         given = [of_pod("a", "p"), of_pod("b", "q"), of_pod("a", "p", 1)]
         as_it_was = [each.gpu for each in given]
-        passed, refused = guard.admit(given, NOW)
+        passed, _, refused = guard.admit(given, NOW)
         assert [each.gpu for each in passed] == as_it_was
         assert refused == []
         assert guard.report().values_overflowed == 0
@@ -54,23 +54,23 @@ class TestLabels:
     def test_the_points_stay_their_gpus(self, guard: CardinalityGuard) -> None:
         for name, pod in zip("abc", "pqr", strict=True):
             pod_after(guard, name, pod)
-        [passed], _ = guard.admit([of_pod("c", "s", 7)], NOW)
+        [passed], _, _ = guard.admit([of_pod("c", "s", 7)], NOW)
         assert (passed.gpu.uuid, passed.timestamp, passed.metrics) == ("GPU-c", T0 + 7, {"util": 1})
         assert passed.gpu.hostname == "h"
 
     def test_extra_labels_have_caps_of_their_own(self, guard: CardinalityGuard) -> None:
         given = Gpu(uuid="GPU-a", labels={"rack": "1", "row": "2", "request": "x"})
-        [passed], _ = guard.admit([Sample(given, T0, {"util": 1})], NOW)
+        [passed], _, _ = guard.admit([Sample(given, T0, {"util": 1})], NOW)
         assert passed.gpu.labels == {"rack": "1", "row": "2"}
         for rack in "23":
             again = Gpu(uuid="GPU-a", labels={"rack": rack, "request": "y"})
-            [passed], _ = guard.admit([Sample(again, T0, {"util": 1})], NOW)
+            [passed], _, _ = guard.admit([Sample(again, T0, {"util": 1})], NOW)
         assert passed.gpu.labels == {"rack": OVERFLOW}
         assert guard.report().labels_dropped == 3
 
     def test_an_id_is_never_changed(self, guard: CardinalityGuard) -> None:
         for name in "xyz":
-            [passed], _ = guard.admit(
+            [passed], _, _ = guard.admit(
                 [Sample(Gpu(hostname=f"host-{name}", gpu_id="0"), T0, {"util": 1})], NOW
             )
             assert passed.gpu.id == f"host-{name}-0"
@@ -87,23 +87,24 @@ class TestLabels:
 
     def test_what_passed_may_come_by_again(self, guard: CardinalityGuard) -> None:
         given = [of_pod(name, pod) for name, pod in zip("abc", "pqr", strict=True)]
-        passed, _ = guard.admit(given, NOW)
-        again, _ = guard.admit(passed, NOW)
+        passed, _, _ = guard.admit(given, NOW)
+        again, _, _ = guard.admit(passed, NOW)
         assert [each.gpu.pod for each in again] == ["p", "q", OVERFLOW]
         assert guard.report().values_overflowed == 1
 
 
 class TestIdentities:
     def test_a_gpu_too_many_is_refused_and_the_known_go_on(self, guard: CardinalityGuard) -> None:
-        passed, refused = guard.admit([sample(name, 0, util=1) for name in "abcdab"], NOW)
+        passed, places, refused = guard.admit([sample(name, 0, util=1) for name in "abcdab"], NOW)
+        assert places == [0, 1, 2, 4, 5]
         assert [each.gpu.uuid[-1] for each in passed] == list("abcab")
-        assert [(each.reason, each.sample.gpu.uuid) for each in refused] == [
-            (TOO_MANY_GPUS, "GPU-d")
+        assert [(each.reason, each.at, each.sample.gpu.uuid) for each in refused] == [
+            (TOO_MANY_GPUS, 3, "GPU-d")
         ]
 
     def test_what_is_stored_already_passes(self, guard: CardinalityGuard) -> None:
         guard.know([f"GPU-{name}" for name in "abcde"], ["m1", "m2", "m3", "m4"])
-        passed, refused = guard.admit([sample("e", 0, m4=1), sample("f", 0, m1=1)], NOW)
+        passed, _, refused = guard.admit([sample("e", 0, m4=1), sample("f", 0, m1=1)], NOW)
         assert [each.gpu.uuid for each in passed] == ["GPU-e"]
         assert [each.sample.gpu.uuid for each in refused] == ["GPU-f"]
 
@@ -114,7 +115,7 @@ class TestIdentities:
         store.write([sample(name, 0, **{f"m{name}": 1}) for name in "abcde"])
         guard.know_all_of(store)
         assert (guard.report().gpus, guard.report().metrics) == (5, 5)
-        passed, refused = guard.admit([sample("e", 1, ma=1), sample("f", 1, ma=1)], NOW)
+        passed, _, refused = guard.admit([sample("e", 1, ma=1), sample("f", 1, ma=1)], NOW)
         assert [each.gpu.uuid for each in passed] == ["GPU-e"]
         assert [each.reason for each in refused] == [TOO_MANY_GPUS]
 
@@ -123,7 +124,7 @@ class TestIdentities:
     ) -> None:
         guard.know([], ["m1", "m2"])
         given = [sample("a", 0, m1=1, m3=3), sample("a", 1, m1=1, m4=4), sample("a", 2, m5=5)]
-        passed, refused = guard.admit(given, NOW)
+        passed, _, refused = guard.admit(given, NOW)
         assert [each.metrics for each in passed] == [{"m1": 1, "m3": 3}, {"m1": 1}]
         assert [(each.reason, each.sample.metrics) for each in refused] == [
             (TOO_MANY_METRICS, {"m4": 4}),
