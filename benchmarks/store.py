@@ -60,7 +60,7 @@ def build(store: SqliteStore, gpus: list[Gpu], moments: int) -> None:
     points = hours = 0
     while batch := list(islice(everything, POINTS_A_WRITE // len(METRICS))):
         before = time.process_time()
-        points += store.write(batch).new_points
+        points += store.write(batch).points
         between = time.process_time()
         hours += roll_up(store, batch[-1].timestamp)
         writing += between - before

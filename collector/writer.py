@@ -120,7 +120,7 @@ class Writer:
 
     def _count(self, written: Written) -> None:
         self.points += written.points
-        self.new_points += written.new_points
+        self.new_points += written.new_points or 0  # a store may not tell
         if self.problem:
             log.info("store answers again")
             self.problem = ""

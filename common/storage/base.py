@@ -32,10 +32,13 @@ class WriteRefused(Exception):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """``points`` were given; ``new_points`` of them had an identity not stored before."""
+    """``points`` were given; ``new_points`` of them had an identity not stored before.
+
+    It is None from a store that cannot tell without looking for each one.
+    """
 
     points: int
-    new_points: int
+    new_points: int | None
 
 
 class GpuFilter(msgspec.Struct, frozen=True):
@@ -49,7 +52,8 @@ class GpuFilter(msgspec.Struct, frozen=True):
 class GpuRecord(msgspec.Struct, frozen=True):
     """One GPU: its latest known identity, and when it was first and last heard of.
 
-    ``first_seen`` and ``last_seen`` are the least and greatest sample time ever stored.
+    ``first_seen`` and ``last_seen`` are the least and greatest sample time ever stored. A store
+    whose server applies the retention forgets a GPU with its last point.
     """
 
     id: str
@@ -162,8 +166,10 @@ class Store(Protocol):
     """A point is (gpu, metric, timestamp): stored twice it is stored once, the last value wins."""
 
     def write(self, samples: Sequence[Sample]) -> Written:
-        """Store all samples or none; they are durable when it returns.
+        """Store all samples; they are durable when it returns.
 
+        What is stored when it raises is some of them; the same write again changes nothing but
+        what is missing. An embedded store stores all or none, and nobody sees a part of a write.
         The samples have passed `common.models.sample_problem`. Of a GPU's identity each
         field keeps the value of the latest sample that knew it. Raises WriteRefused.
         """

@@ -1,17 +1,24 @@
 """How a store is opened."""
 
+import math
+
+from common import logs
+from common.errors import StoreUnavailable
 from common.storage.base import Store, StoreRefused
 from common.storage.jsonl import JsonlLimits, JsonlStore
 from common.storage.memory import MemoryStore
 from common.storage.options import StoreOptions
 from common.storage.sqlite import SqliteStore
 
+log = logs.get("store")
+
 
 def open_store(options: StoreOptions, *, writable: bool) -> Store:
     """Open the store that the options name.
 
     Raises StoreRefused for data that this release must not touch, StoreUnavailable when a
-    writable store cannot be opened. A store for reading is opened by its first question.
+    writable store cannot be opened. A store for reading is opened by its first question; one on
+    a server is opened again and again until the server is there.
     """
     if options.store == "sqlite":
         return SqliteStore(options.sqlite_path, writable=writable)
@@ -19,6 +26,8 @@ def open_store(options: StoreOptions, *, writable: bool) -> Store:
         return open_jsonl(options, writable=writable)
     if options.store == "memory":
         return open_memory(writable=writable)
+    if options.store == "influxdb":
+        return open_influx(options, writable=writable)
     raise ValueError(f"unknown kind of store: {options.store}")
 
 
@@ -40,3 +49,25 @@ def open_memory(*, writable: bool) -> Store:
             "the store `memory` lives in the process that writes it, and nowhere else"
         )
     return MemoryStore()
+
+
+def open_influx(options: StoreOptions, *, writable: bool) -> Store:
+    """Open the store in an InfluxDB bucket; its client is loaded for those who use it only."""
+    from common.storage.influx import InfluxStore
+    from common.storage.influx_link import Link
+
+    link = Link(
+        options.influxdb_url,
+        options.influxdb_token.get_secret_value(),
+        options.influxdb_org,
+        options.influxdb_bucket,
+        options.influxdb_timeout_seconds,
+    )
+    retention_seconds = math.ceil(options.retention_seconds)
+    store = InfluxStore(link, writable=writable, retention_seconds=retention_seconds)
+    if writable:
+        try:
+            store.prepare()
+        except StoreUnavailable as error:  # whoever writes tries again, and again
+            log.warning("store is not there yet", reason=error.message)
+    return store

@@ -1,10 +1,14 @@
 """The options of whoever opens a store."""
 
 from pathlib import Path
+from typing import Self
 
-from common.options import Bytes, Seconds, ServiceOptions, option
+from pydantic import SecretStr, model_validator
 
-KINDS = ("sqlite", "jsonl", "memory")
+from common.options import Bytes, Seconds, ServiceOptions, Token, env_name, option
+
+KINDS = ("sqlite", "influxdb", "jsonl", "memory")
+SHORTEST_INFLUXDB_RETENTION_SECONDS = 3600
 
 
 class StoreOptions(ServiceOptions):
@@ -39,6 +43,42 @@ class StoreOptions(ServiceOptions):
     jsonl_gpus: int = option(
         "JSONL_GPUS", 1000, "GPUs whose samples `jsonl` keeps in memory, the last used.", ge=1
     )
+    influxdb_url: str = option(
+        "INFLUXDB_URL",
+        "",
+        "Where the server of the store `influxdb` is, as http://HOST:PORT.",
+        pattern=r"^(https?://[A-Za-z0-9._\[\]:-]+(/[A-Za-z0-9._/-]*)?)?$",
+    )
+    influxdb_token: Token = option(
+        "INFLUXDB_TOKEN", SecretStr(""), "Token that may read and write the bucket."
+    )
+    influxdb_org: str = option("INFLUXDB_ORG", "", "Organization that the bucket belongs to.")
+    influxdb_bucket: str = option(
+        "INFLUXDB_BUCKET", "", "Bucket; the collector makes it, the API never does."
+    )
+    influxdb_timeout_seconds: Seconds = option(
+        "INFLUXDB_TIMEOUT", 10.0, "Longest an answer of InfluxDB may take.", gt=0, le=600
+    )
+
+    def place(self) -> str:
+        """Where the store is, for people."""
+        if self.store == "influxdb":
+            return f"the bucket {self.influxdb_bucket} at {self.influxdb_url}"
+        return str(self.jsonl_path if self.store == "jsonl" else self.sqlite_path)
+
+    @model_validator(mode="after")
+    def store_is_told_where(self) -> Self:
+        """Refuse the store `influxdb` without a place, or with a retention it cannot keep."""
+        if self.store != "influxdb":
+            return self
+        table = type(self).model_fields
+        needed = ("influxdb_url", "influxdb_token", "influxdb_org", "influxdb_bucket")
+        missing = [env_name(name, table[name]) for name in needed if not has_text(self, name)]
+        if missing:
+            raise ValueError(f"STORE=influxdb needs {', '.join(missing)}")
+        if 0 < self.retention_seconds < SHORTEST_INFLUXDB_RETENTION_SECONDS:
+            raise ValueError("STORE_RETENTION must be 0, or 1h or more, when STORE=influxdb")
+        return self
 
 
 class StoreWriterOptions(StoreOptions):
@@ -68,3 +108,9 @@ class StoreWriterOptions(StoreOptions):
         "Values that a label has in a day or two; others become `(overflow)`.",
         ge=1,
     )
+
+
+def has_text(options: StoreOptions, name: str) -> bool:
+    """Whether an option that is text or a secret was given."""
+    value = getattr(options, name)
+    return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)

@@ -1,0 +1,92 @@
+"""What InfluxDB's answers mean for whoever writes or asks."""
+
+import csv
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+from influxdb_client.client.exceptions import InfluxDBError
+from influxdb_client.rest import ApiException
+from urllib3.exceptions import HTTPError
+
+from common.errors import StoreUnavailable
+from common.storage.base import StoreRefused, WriteRefused
+
+MAX_WORDS = 500
+MAX_RETRY_AFTER_SECONDS = 600.0
+
+MALFORMED, NOT_FOUND, TOO_LARGE, PARTLY_REFUSED, TOO_MANY = 400, 404, 413, 422, 429
+REFUSED_WRITES = (MALFORMED, PARTLY_REFUSED)
+
+
+class ServerError(msgspec.Struct):
+    """How the server says what is wrong."""
+
+    code: str
+    message: str
+
+
+@contextmanager
+def failures(where: str, *, writing: bool = False) -> Iterator[None]:
+    """Turn whatever the server or the network says into an error of the store's interface."""
+    try:
+        yield
+    except ApiException as error:
+        raise _meaning(where, error, writing=writing) from error
+    except InfluxDBError as error:  # the client's own: it may not see the organisation
+        raise StoreRefused(f"{where}: {error}") from error
+    except (HTTPError, OSError) as error:
+        raise StoreUnavailable(f"{where} does not answer: {error}") from error
+
+
+@contextmanager
+def tables(where: str) -> Iterator[None]:
+    """Turn an answer that is not the table it should be into StoreUnavailable."""
+    try:
+        yield
+    except (ValueError, LookupError, csv.Error, msgspec.MsgspecError) as error:
+        raise StoreUnavailable(f"{where} answered no table: {error}") from error
+
+
+def _meaning(where: str, error: ApiException, *, writing: bool) -> Exception:
+    status = error.status or 0
+    said = _server_error(error.body)
+    words = f"{where} answered {status}: {said.message if said else _as_text(error)}"
+    if writing and (status == TOO_LARGE or (said and status in REFUSED_WRITES)):
+        return WriteRefused(words[:MAX_WORDS])
+    if status == TOO_MANY or status >= 500:
+        wait = retry_after(error.headers)
+        return StoreUnavailable(words[:MAX_WORDS], retry_after_seconds=wait)
+    return StoreRefused(words[:MAX_WORDS])
+
+
+def retry_after(headers: Any) -> float | None:
+    """The seconds that ``Retry-After`` asks for, as a number or a date, within bounds."""
+    value = (headers or {}).get("Retry-After")
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (TypeError, ValueError):
+            return None
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
+
+
+def _server_error(body: Any) -> ServerError | None:
+    try:
+        return msgspec.json.decode(body or b"", type=ServerError)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _as_text(error: ApiException) -> str:
+    body = error.body or b""
+    text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+    return " ".join(text.split()) or str(error.reason)
