@@ -47,7 +47,8 @@ lock: venv ## resolve the dependencies again into requirements.lock
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --extra dev \
 		--python-version 3.11 pyproject.toml -o requirements.lock
 
-servers: ## get the servers to measure against that Debian does not package
+servers: ## get the servers to test and measure against that Debian does not package
+	tests/servers/get influxd
 	tests/servers/get kafka
 	tests/servers/get nats-server
 
