@@ -11,7 +11,7 @@ from common.errors import StoreUnavailable
 from common.models import LATEST_MS
 from common.storage import sqlite_schema
 from common.storage.sqlite import SqliteStore
-from tests.storage.conftest import LASTING, opening
+from tests.storage.conftest import WHOLE, opening
 from tests.storage.samples import T0, points, sample
 from tests.support.mounts import after_power_cut, ext4, run, tmpfs
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("mounts")
 HOUR = 3_600_000
 
 
-@pytest.mark.parametrize("kind", LASTING)
+@pytest.mark.parametrize("kind", WHOLE)
 def test_what_was_written_survives_a_power_cut(kind: str, tmp_path: Path) -> None:
     image, cuts = tmp_path / "image", itertools.count()
     with ext4(image, tmp_path / "disk") as disk:
@@ -39,7 +39,7 @@ def test_what_was_written_survives_a_power_cut(kind: str, tmp_path: Path) -> Non
         next(opened, None)
 
 
-@pytest.mark.parametrize("kind", LASTING)
+@pytest.mark.parametrize("kind", WHOLE)
 def test_a_full_disk_takes_nothing_says_so_and_takes_again(kind: str, tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "size=2m") as disk:
         opened = opening(kind, disk / "data")

@@ -11,6 +11,7 @@ from common.storage.sqlite import SqliteStore
 from common.storage.upkeep import SETTLED_SECONDS, Done, Upkeep
 from tests.storage.samples import T0, gpu, points, windows
 from tests.storage.test_windows import HOUR, MINUTE
+from tests.support.stores import OpenStore
 
 BASE = T0 - T0 % HOUR
 HOUR_SECONDS = 3600.0
@@ -68,7 +69,8 @@ class TestSqlite:
         assert do_all(Upkeep(HOUR_SECONDS, HOUR_SECONDS), sqlite, 60.0) == Done(0, 0)
 
 
-def test_every_store_is_kept_to_its_retention(store: Store) -> None:
+def test_every_store_of_ours_is_kept_to_its_retention(open_embedded: OpenStore) -> None:
+    store = open_embedded()
     fill(store)
     do_all(Upkeep(4 * HOUR_SECONDS, 0), store, hours_after(10))
     assert store.stats().points == store.count_points("GPU-a", 0, LATEST_MS) == 240

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from common.models import LATEST_MS, Gpu, Sample
 from common.storage.base import Aggregate, GpuFilter, Point, Store, WindowQuery
-from tests.storage.conftest import OpenStore
 from tests.storage.samples import T0, gpu, points, sample, windows, windows_by_hand
+from tests.support.stores import OpenStore
 
 AGGREGATES: tuple[Aggregate, ...] = ("mean", "min", "max", "last", "p95")
 MINUTE, HOUR = 60_000, 3_600_000
@@ -145,6 +145,12 @@ class TestWindows:
 
 
 class TestRetention:
+    """Of the stores that are told to; a server keeps its retention by itself."""
+
+    @pytest.fixture
+    def store(self, open_embedded: OpenStore) -> Store:
+        return open_embedded()
+
     def test_what_is_older_goes_and_the_rest_stays(self, store: Store) -> None:
         base = T0 - T0 % HOUR
         hours = range(10)

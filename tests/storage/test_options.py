@@ -1,0 +1,65 @@
+"""The options of a store: what belongs together, and what is refused by name."""
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from common.storage.factory import open_store
+from common.storage.influx import InfluxStore
+from common.storage.options import StoreOptions
+from tests.support.broker import free_port
+
+WHERE = {
+    "influxdb_url": "http://influx.example:8086",
+    "influxdb_token": SecretStr("canary-token"),
+    "influxdb_org": "fleet",
+    "influxdb_bucket": "telemetry",
+}
+NAMES = ("INFLUXDB_URL", "INFLUXDB_TOKEN", "INFLUXDB_ORG", "INFLUXDB_BUCKET")
+
+
+def options(**given: object) -> StoreOptions:
+    return StoreOptions(service_token=SecretStr("s" * 32), **given)  # type: ignore[arg-type] # spread
+
+
+@pytest.mark.parametrize(("field", "name"), [*zip(WHERE, NAMES, strict=True)])
+def test_influxdb_needs_to_be_told_where(field: str, name: str) -> None:
+    given = {key: value for key, value in WHERE.items() if key != field}
+    with pytest.raises(ValidationError, match=f"STORE=influxdb needs {name}") as raised:
+        options(store="influxdb", **given)
+    assert "canary-token" not in str(raised.value)
+
+
+def test_sqlite_needs_none_of_it() -> None:
+    assert options().store == "sqlite"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["influx:8086", "ftp://h", "http://user:word@h:1", "http://h/?a=b", "http://h\n", "http://"],
+)
+def test_an_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError):
+        options(store="influxdb", **{**WHERE, "influxdb_url": url})
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8086", "https://h.example/influx", "http://[::1]:1"]
+)
+def test_urls_that_are_some(url: str) -> None:
+    assert options(store="influxdb", **{**WHERE, "influxdb_url": url}).place().endswith(url)
+
+
+@pytest.mark.parametrize(("seconds", "good"), [(0.0, True), (3_599.0, False), (3_600.0, True)])
+def test_a_retention_that_the_server_cannot_keep_is_refused(seconds: float, good: bool) -> None:
+    if good:
+        assert options(store="influxdb", retention_seconds=seconds, **WHERE)
+        return
+    with pytest.raises(ValidationError, match="STORE_RETENTION must be 0, or 1h or more"):
+        options(store="influxdb", retention_seconds=seconds, **WHERE)
+
+
+def test_a_server_that_is_not_there_yet_keeps_nobody_from_starting() -> None:
+    away = {**WHERE, "influxdb_url": f"http://127.0.0.1:{free_port()}"}
+    store = open_store(options(store="influxdb", **away), writable=True)
+    assert isinstance(store, InfluxStore)
+    store.close()
