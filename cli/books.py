@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from common.storage.base import Store
-from common.storage.sqlite import SqliteStore
+from common.storage.factory import open_store
+from common.storage.options import StoreOptions
 
 
 class GpuSent(msgspec.Struct):
@@ -77,10 +78,10 @@ def read_summary(path: Path) -> Sent:
 
 
 def close_books(
-    sent: Sent, store_path: Path, rejected_later: dict[str, int], seconds: float
+    sent: Sent, where: StoreOptions, rejected_later: dict[str, int], seconds: float
 ) -> Books:
     """Count in the store, GPU by GPU, what was sent; blocks."""
-    store = SqliteStore(store_path, writable=False)
+    store = open_store(where, writable=False)
     try:
         stored, repeated, lost = compare(sent, store)
     finally:

@@ -46,7 +46,7 @@ class Follower:
             sent = await self._until_read()
             rejected = await self._until_stored()
         seconds = time.monotonic() - self._began
-        return await asyncio.to_thread(close_books, sent, plan.store_path, rejected, seconds)
+        return await asyncio.to_thread(close_books, sent, self._stack.store, rejected, seconds)
 
     async def _until_read(self) -> Sent:
         streamer = self._stack.child("streamer")

@@ -22,6 +22,7 @@ from cli.topics import TopicsPlan, run_topics
 from cli.up import UpPlan, run_up
 from collector.app import create_app as create_collector
 from collector.options import CollectorOptions
+from common.storage.options import KINDS
 from proxy.app import create_app as create_proxy
 from proxy.options import ProxyOptions
 from streamer.app import create_app as create_streamer
@@ -57,6 +58,14 @@ CsvFile = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, readable=True, help="CSV to feed.")
 ]
 
+StoreKind = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(kind for kind in KINDS if kind != "memory"),
+        help="Where points come to rest; influxdb takes INFLUXDB_* from the environment.",
+    ),
+]
+
 
 @app.command("up")
 def up(
@@ -66,9 +75,11 @@ def up(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     api_port: Annotated[int, typer.Option(help="Port of the API.")] = 8080,
     proxy_port: Annotated[int, typer.Option(help="Port of the queue.")] = 7080,
+    store: StoreKind = KINDS[0],
 ) -> None:
     """Run the whole stack on this machine, supervised, until Ctrl-C."""
-    plan = UpPlan(data_dir.resolve(), brokers, csv, 0 if csv else gpus, api_port, proxy_port)
+    fleet = 0 if csv else gpus
+    plan = UpPlan(data_dir.resolve(), brokers, csv, fleet, api_port, proxy_port, store)
     raise typer.Exit(run_up(plan))
 
 
@@ -78,13 +89,14 @@ def run(
     once: Annotated[bool, typer.Option("--once", help="End when every row is stored.")] = False,
     brokers: Brokers = 2,
     data_dir: DataDir = DEFAULT_DATA_DIR,
+    store: StoreKind = KINDS[0],
 ) -> None:
     """Bring a file into the store, prove that it is there, and print the books."""
     if not once:
         raise typer.BadParameter(
             "without --once use `telemetry up --csv FILE`", param_hint="--once"
         )
-    raise typer.Exit(run_once(RunPlan(data_dir.resolve(), brokers, csv.resolve())))
+    raise typer.Exit(run_once(RunPlan(data_dir.resolve(), brokers, csv.resolve(), store)))
 
 
 @app.command("topics")

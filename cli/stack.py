@@ -14,11 +14,15 @@ import msgspec
 from cli.secrets import Secrets, ensure_secrets
 from cli.supervisor import Child, ProcessPlan, StackError, Supervisor
 from common.lock import DirectoryTakenError, lock_directory, unlock
+from common.options import refuse
+from common.storage.options import StoreOptions
 
 TOPIC = "telemetry"
 GROUP = "collectors"
 REQUEST_SECONDS = 5.0
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LOG_LEVEL", "TZ")
+STORE_PASSED_ON = ("INFLUXDB_", "STORE_RETENTION")
+"""How the names of options about the store begin, where it is a server's."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,17 @@ class StackPlan:
     proxy_port: int = 0
     api_port: int | None = None
     feed: Mapping[str, str] | None = None
+    store: str = "sqlite"
 
     @property
     def store_path(self) -> Path:
         """The file of the embedded store."""
         return self.data_dir / "telemetry.db"
+
+    @property
+    def jsonl_path(self) -> Path:
+        """The directory of the store in text files."""
+        return self.data_dir / "jsonl"
 
     @property
     def summary_path(self) -> Path:
@@ -48,12 +58,13 @@ class Stack:
     def __init__(self, plan: StackPlan, secrets: Secrets) -> None:
         self.plan = plan
         self.secrets = secrets
+        self.token = secrets.service_token.read_text(encoding="utf-8").strip()
+        self.store = store_options(plan, self.token)
         self.session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS), trust_env=False
         )
         plans = process_plans(plan, secrets)
         self.supervisor = Supervisor(plans, plan.data_dir / "logs", base_environment(secrets))
-        self.token = secrets.service_token.read_text(encoding="utf-8").strip()
 
     async def close(self) -> None:
         """Stop every process."""
@@ -126,7 +137,7 @@ def process_plans(plan: StackPlan, secrets: Secrets) -> list[ProcessPlan]:
     listed = ",".join(f"{broker.name}={broker.url}" for broker in brokers)
     proxy = ProcessPlan("proxy", "proxy", {"BROKERS": listed}, plan.proxy_port or free_port())
     queue = {"MSG_QUEUE_ADDR": proxy.url, "MSG_QUEUE_TOPIC": TOPIC}
-    store = {"STORE": "sqlite", "SQLITE_PATH": str(plan.store_path)}
+    store = store_environment(plan)
     plans = [*brokers, proxy, collector_plan(plan, {**queue, **store})]
     if plan.api_port is not None:
         keys = {"API_KEYS_FILE": str(secrets.api_keys)}
@@ -134,6 +145,23 @@ def process_plans(plan: StackPlan, secrets: Secrets) -> list[ProcessPlan]:
     if plan.feed is not None:
         plans.append(ProcessPlan("streamer", "streamer", {**queue, **plan.feed}, free_port()))
     return plans
+
+
+def store_options(plan: StackPlan, service_token: str) -> StoreOptions:
+    """How this process opens the store; exits with 2 for one that a stack cannot have."""
+    if plan.store == "memory":
+        refuse(["--store memory: it lives in the collector, and nobody else could read it"])
+    paths = {"sqlite_path": plan.store_path, "jsonl_path": plan.jsonl_path}
+    return StoreOptions.load({"store": plan.store, "service_token": service_token, **paths})
+
+
+def store_environment(plan: StackPlan) -> dict[str, str]:
+    """Where the store is: in this stack's directory, or a server that our own environment names."""
+    if plan.store != "influxdb":
+        paths = {"SQLITE_PATH": plan.store_path, "JSONL_PATH": plan.jsonl_path}
+        return {"STORE": plan.store, **{name: str(path) for name, path in paths.items()}}
+    names = [name for name in os.environ if name.startswith(STORE_PASSED_ON)]
+    return {"STORE": plan.store} | {name: os.environ[name] for name in names}
 
 
 def broker_plan(plan: StackPlan, name: str) -> ProcessPlan:

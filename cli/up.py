@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -28,16 +28,19 @@ class UpPlan:
     gpus: int
     api_port: int
     proxy_port: int
+    store: str = "sqlite"
 
     def stack(self) -> StackPlan:
         """The processes of this plan."""
-        plan = StackPlan(self.data_dir, self.brokers, self.proxy_port, self.api_port)
+        plan = StackPlan(
+            self.data_dir, self.brokers, self.proxy_port, self.api_port, store=self.store
+        )
         feed = None
         if self.csv is not None:
             feed = file_feed(str(self.csv.resolve()), str(plan.summary_path))
         elif self.gpus:
             feed = {"GENERATE_GPUS": str(self.gpus)}
-        return StackPlan(self.data_dir, self.brokers, self.proxy_port, self.api_port, feed)
+        return replace(plan, feed=feed)
 
 
 def run_up(plan: UpPlan) -> int:

@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "cli"]
@@ -15,17 +16,17 @@ LIMIT_SECONDS = 120.0
 LOOK_SECONDS = 0.02
 
 
-def environment() -> dict[str, str]:
-    """An environment without anything the machine has set for our services."""
+def environment(given: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """An environment without anything the machine has set for our services, and what is given."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return kept | {"PYTHONPATH": str(ROOT)}
+    return kept | {"PYTHONPATH": str(ROOT)} | dict(given)
 
 
-def telemetry(*arguments: str) -> subprocess.CompletedProcess[str]:
+def telemetry(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     return subprocess.run(
         [*COMMAND, *arguments],
-        env=environment(),
+        env=environment(given),
         capture_output=True,
         text=True,
         timeout=LIMIT_SECONDS,
@@ -72,12 +73,12 @@ class Started:
 
 
 @contextlib.contextmanager
-def started(directory: Path, *arguments: str) -> Iterator[Started]:
+def started(directory: Path, *arguments: str, **given: str) -> Iterator[Started]:
     """Start the command; leave no process of it behind."""
     output = directory / "output"
     with output.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
-            [*COMMAND, *arguments], env=environment(), stdout=file, stderr=file, text=True
+            [*COMMAND, *arguments], env=environment(given), stdout=file, stderr=file, text=True
         )
     try:
         yield Started(process, output)

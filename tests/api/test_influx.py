@@ -1,0 +1,103 @@
+"""The API over InfluxDB: whatever is asked, the answer is the one that SQLite gives."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from common.models import Gpu, Sample
+from common.storage.base import Store
+from common.storage.sqlite import SqliteStore
+from tests.api.conftest import T0, Api, StartApi
+from tests.support.influx import InfluxServer, influxdb_options
+from tests.support.stores import OpenStore
+
+GPUS = 12
+
+QUESTIONS = (
+    "/gpus",
+    "/gpus?limit=5",
+    "/gpus?limit=4&offset=3",
+    "/gpus?host=host-1&model=H100",
+    "/gpus?namespace=train",
+    "/gpus?host=nowhere",
+    "/gpus/GPU-03",
+    "/gpus/nobody",
+    "/gpus/GPU-03/metrics",
+    "/gpus/GPU-03/telemetry",
+    "/gpus/GPU-03/telemetry?limit=7",
+    "/gpus/GPU-03/telemetry?metric=util&order=desc&limit=3",
+    "/gpus/GPU-03/telemetry?start=2025-07-18T20:43:00Z&end=2025-07-18T20:44:00Z",
+    "/gpus/GPU-03/telemetry?metric=nothing",
+    "/gpus/nobody/telemetry",
+    "/hosts",
+    "/hosts?limit=2",
+    "/hosts/host-1/gpus",
+    "/namespaces",
+    "/metrics",
+    "/stats",
+)
+
+
+def fill(store: Store) -> None:
+    for i in range(GPUS):
+        about = Gpu(
+            uuid=f"GPU-{i:02}",
+            hostname=f"host-{i // 4}",
+            model="A100" if i % 2 else "H100",
+            namespace="train" if i < 3 else "",
+            labels={"rack": str(i)},
+        )
+        store.write(
+            [
+                Sample(
+                    about, T0 + at * 1000 + i, {"util": at / 7, "temp": 40.0, f"m{at % 3}": 1e-9}
+                )
+                for at in range(100)
+            ]
+        )
+
+
+@pytest.fixture
+def stores(store_path: Path, open_bucket: OpenStore) -> None:
+    """The same fleet in both."""
+    sqlite = SqliteStore(store_path)
+    fill(sqlite)
+    sqlite.close()
+    fill(open_bucket())
+
+
+async def test_every_question_has_the_same_answer(
+    start_api: StartApi, influxd: InfluxServer, bucket: str, stores: None
+) -> None:
+    async with AsyncExitStack() as apis:
+        where = influxdb_options(influxd, bucket)
+        one = await apis.enter_async_context(start_api())
+        other = await apis.enter_async_context(start_api(store="influxdb", **where))
+        for question in QUESTIONS:
+            assert await pages(other, question) == await pages(one, question), question
+
+
+async def pages(api: Api, question: str) -> list[tuple[int, object]]:
+    """The answer to a question, and to those for its next pages."""
+    found: list[tuple[int, object]] = []
+    cursor = ""
+    while True:
+        path = f"/api/v1{question}{'&' if '?' in question else '?'}{cursor}"
+        status, body, _ = await api.get(path.rstrip("?&"))
+        body.pop("request_id", None)
+        found.append((status, body))
+        if not body.get("next_cursor") or "offset" in question:
+            return found
+        cursor = f"cursor={body['next_cursor']}"
+
+
+async def test_a_server_that_is_away_is_503_and_unready(
+    start_api: StartApi, influxd: InfluxServer
+) -> None:
+    where = influxdb_options(influxd, "nobody-made-this-bucket")
+    async with start_api(store="influxdb", **where) as api:
+        for question in QUESTIONS[:1] + QUESTIONS[-3:]:
+            status, body, _ = await api.get(f"/api/v1{question}")
+            assert (status, body["error"]["code"]) == (503, "STORE_UNAVAILABLE")
+        assert (await api.get("/ready"))[0] == 503
