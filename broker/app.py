@@ -9,6 +9,7 @@ from broker.dlq import ListDead, PurgeDead, Redrive
 from broker.drain import Drain, ShowDrain
 from broker.group_verbs import ForgetGroup, Kick, Purge, Seek
 from broker.inspect import ListGroups, ListMessages, ListTopics
+from broker.letters import WriteLetters
 from broker.options import BrokerOptions
 from broker.produce import Produce
 from broker.settle import Ack, Extend, Nack
@@ -50,6 +51,7 @@ def routes(broker: Broker) -> list[BaseRoute]:
         Route("/groups/{group}/seek", Seek(broker), methods=["POST"]),
         Route("/groups/{group}", ForgetGroup(broker), methods=["DELETE"]),
         Route("/dlq", ListDead(broker), methods=["GET"]),
+        Route("/dlq", WriteLetters(broker), methods=["POST"]),
         Route("/dlq", PurgeDead(broker), methods=["DELETE"]),
         Route("/dlq/redrive", Redrive(broker), methods=["POST"]),
         Route("/messages", ListMessages(broker), methods=["GET"]),

@@ -6,6 +6,7 @@ by redrive or purge, are remembered as ranges in a position file.
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from common.threads import run_in
 READ_BYTES = 1 << 20
 PAGE_BYTES = 4 << 20
 PURGE_PAGE = 1000
+IDS_KNOWN = 10_000
 REMOVED_FILE = "removed"
 
 
@@ -30,7 +32,7 @@ class DeadLetter(msgspec.Struct, omit_defaults=True):
     """A message that will not be delivered again by itself, and why.
 
     ``reason`` is DELIVERY_LIMIT or REJECTED, ``error`` the consumer's own words; ``dead_at`` in
-    milliseconds since 1970 UTC.
+    milliseconds since 1970 UTC. ``id`` names a letter that a consumer wrote itself.
     """
 
     partition: int
@@ -41,6 +43,7 @@ class DeadLetter(msgspec.Struct, omit_defaults=True):
     dead_at: int
     key: str | None = None
     headers: dict[str, str] | None = None
+    id: str = ""
 
 
 class Kept(NamedTuple):
@@ -62,6 +65,7 @@ class DeadLetters:
         self._removed = Ranges([(start, stop) for start, stop in kept])
         if self._removed.remove(self._journal.next_offset, 1 << 62):
             self._save_removed()
+        self._ids: OrderedDict[str, None] | None = None
         self._busy = asyncio.Lock()
         self._closed = False
 
@@ -81,6 +85,11 @@ class DeadLetters:
         """Keep letters with their payloads, synced."""
         async with self._turn():
             await run_in(self._shared.disk, self._append, letters)
+
+    async def add_once(self, letters: Sequence[tuple[DeadLetter, bytes]]) -> int:
+        """Keep those letters, synced, whose id none of the newest has; return how many."""
+        async with self._turn():
+            return await run_in(self._shared.disk, self._append_once, letters)
 
     async def page(self, number: int, limit: int, reason: str = "") -> list[Kept]:
         """Up to ``limit`` letters from ``number`` on, of one reason if it is given.
@@ -128,6 +137,30 @@ class DeadLetters:
             for number, (letter, payload) in enumerate(letters, self.end)
         ]
         self._journal.append(records, sync=True)
+
+    def _append_once(self, letters: Sequence[tuple[DeadLetter, bytes]]) -> int:
+        if self._ids is None:
+            self._ids = self._read_ids()
+        new = {letter.id: (letter, payload) for letter, payload in letters}
+        fresh = [written for id_, written in new.items() if id_ not in self._ids]
+        if fresh:
+            self._append(fresh)
+        self._ids.update((letter.id, None) for letter, _ in fresh)
+        while len(self._ids) > IDS_KNOWN:
+            self._ids.popitem(last=False)
+        return len(fresh)
+
+    def _read_ids(self) -> OrderedDict[str, None]:
+        """The ids of the newest letters, as the log has them, those taken out included."""
+        ids: OrderedDict[str, None] = OrderedDict()
+        number = self.end - IDS_KNOWN
+        while records := self._journal.read(number, READ_BYTES):
+            for record in records:
+                letter = msgspec.msgpack.decode(record.meta, type=DeadLetter)
+                if letter.id:
+                    ids[letter.id] = None
+            number = records[-1].end
+        return ids
 
     def _read(self, number: int, limit: int, reason: str) -> list[Kept]:
         found: list[Kept] = []

@@ -14,7 +14,7 @@ from common.clock import to_rfc3339
 from common.errors import InvalidRequest, NotFound, Overloaded
 from common.http.answers import send_json
 from common.http.body import decode_json, integer, parameters, read_body
-from common.wire import DEFAULT_GROUP, check_name
+from common.wire import DEFAULT_GROUP, check_name, message_id
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
@@ -57,11 +57,12 @@ class ListDead(DeadLetterQueue):
         await send_json(send, body | {"next": page[-1].number + 1 if page else first})
 
     def _row(self, topic: str, group: str, kept: Kept) -> dict[str, Any]:
-        letter = kept.letter
+        letter, broker = kept.letter, self._broker.options.broker_name
         text, encoded = as_text(kept.payload)
         row: dict[str, Any] = {
-            "broker": self._broker.options.broker_name,
+            "broker": broker,
             "number": kept.number,
+            "id": letter.id or message_id(broker, letter.partition, letter.offset),
             "topic": topic,
             "group": group,
             "partition": letter.partition,

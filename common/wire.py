@@ -4,7 +4,7 @@
 """
 
 import re
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import xxhash
@@ -74,6 +74,20 @@ class BatchHead(msgspec.Struct):
     count: int
     attempt: int
     encoding: str
+
+
+class LetterEnvelope(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """One dead letter as a consumer writes it; ``id`` names it, so that a repeat changes nothing.
+
+    ``offset`` and ``attempts`` are those of the message that the payload came with.
+    """
+
+    id: str
+    offset: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)] = 0
+    attempts: Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)] = 0
+    error: str = ""
+    payload: str | None = None
+    payload_base64: str | None = None
 
 
 class SettleRequest(msgspec.Struct, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ from common.lifecycle import Lifecycle
 from proxy.consume import Consume
 from proxy.inspect import DeleteTopic, DrainOne, Everywhere, Gather, ListMessages, PutTopic
 from proxy.options import ProxyOptions
-from proxy.produce import Produce
+from proxy.produce import Produce, WriteLetters
 from proxy.proxy import Proxy
 from proxy.settle import Settle
 from proxy.status import Status
@@ -47,6 +47,7 @@ def routes(proxy: Proxy) -> list[BaseRoute]:
         Route("/groups/{group}/seek", Everywhere(proxy), methods=["POST"]),
         Route("/groups/{group}", Everywhere(proxy), methods=["DELETE"]),
         Route("/dlq", Gather(proxy, "dead_letters", "/dlq"), methods=["GET"]),
+        Route("/dlq", WriteLetters(proxy), methods=["POST"]),
         Route("/dlq", Everywhere(proxy), methods=["DELETE"]),
         Route("/dlq/redrive", Everywhere(proxy), methods=["POST"]),
         Route("/messages", ListMessages(proxy), methods=["GET"]),

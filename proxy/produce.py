@@ -27,11 +27,13 @@ class Request(NamedTuple):
     headers: dict[str, str]
     body: Body
     key: str
+    path: str
+    repeatable: bool
 
     def target(self, partitions: int) -> str:
         """What the broker is asked, the count that the partition was chosen by included."""
         placed = {"partition": str(self.partition), "partitions": str(partitions)}
-        return "/produce?" + urlencode(self.given | placed)
+        return f"{self.path}?" + urlencode(self.given | placed)
 
     @property
     def whole(self) -> bool:
@@ -40,7 +42,13 @@ class Request(NamedTuple):
 
 
 class Produce:
-    """ASGI endpoint: to the owner of the partition, or to who stands in for it."""
+    """ASGI endpoint: to the owner of the partition, or to who stands in for it.
+
+    ``repeatable`` requests change nothing the second time even without an idempotency key.
+    """
+
+    path = "/produce"
+    repeatable = False
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
@@ -55,7 +63,10 @@ class Produce:
         partitions = await self._proxy.topics.count(topic)
         partition = self._choose(given, partitions, key)
         body = await take_body(scope, receive, self._proxy.options.max_body_bytes)
-        request = Request(topic, partition, given, passed_on(scope), body, key)
+        repeatable = bool(key) or self.repeatable
+        request = Request(
+            topic, partition, given, passed_on(scope), body, key, self.path, repeatable
+        )
         async with unless_gone(receive if request.whole else None):
             reply = await self._send(request, partitions)
             if reply.status == CONFLICT:
@@ -108,9 +119,9 @@ class Produce:
         raise BrokerUnreachable(reason)
 
     async def _ask(self, member: Member, request: Request, partitions: int) -> Reply:
-        """Ask one broker; what has an idempotency key is asked again when the broker broke off.
+        """Ask one broker; what may be repeated is asked again when the broker broke off.
 
-        Raises NotSentError also for a keyed request to a broker that is down by now: whatever it
+        Raises NotSentError also for such a request to a broker that is down by now: whatever it
         stored of it, a repeat would be stored by its stand-in.
         """
         target = request.target(partitions)
@@ -120,13 +131,20 @@ class Produce:
                     member, "POST", target, request.headers, request.body
                 )
             except BrokerUnreachable as error:
-                if not (request.key and request.whole):
+                if not (request.repeatable and request.whole):
                     raise
                 if not member.ready:
                     raise NotSentError(str(error)) from error
                 if last:
                     raise
         raise AssertionError("the last try answers or raises")
+
+
+class WriteLetters(Produce):
+    """``POST /dlq``: as a produce; letters have ids of their own."""
+
+    path = "/dlq"
+    repeatable = True
 
 
 def is_draining(reply: Reply) -> bool:
