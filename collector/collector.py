@@ -37,6 +37,7 @@ class Collector:
         self.clock = clock or SystemClock()
         self.registry = CollectorRegistry()
         self._pipeline: Pipeline | None = None
+        self._consumers: list[Consumer] = []
         self._lock: int | None = None
         self.registry.register(
             CollectorMetrics(self),
@@ -48,7 +49,8 @@ class Collector:
             self._lock = lock_directory(self.options.data_dir)
         except DirectoryTakenError as taken:
             refuse([f"DATA_DIR: another collector has {taken} open"])
-        self._pipeline = await asyncio.to_thread(self._open, self._consumer())
+        self._consumers = [self._consumer() for _ in range(self.options.queue_workers)]
+        self._pipeline = await asyncio.to_thread(self._open)
         self._pipeline.spawn(self.lifecycle)
         self.lifecycle.spawn("summary", self._summarise())
         log.info("collector ready", **self.stats())
@@ -75,15 +77,15 @@ class Collector:
             options.service_token,
             options.topic,
             options.group,
-            options.buffer_messages,
+            max(1, options.buffer_messages // options.queue_workers),
             options.delivery_messages,
             options.direct,
             self.clock,
         )
 
-    def _open(self, consumer: Consumer) -> Pipeline:
+    def _open(self) -> Pipeline:
         store = open_store(self.options, writable=True)
-        return Pipeline(self.options, self.clock, consumer, store)
+        return Pipeline(self.options, self.clock, self._consumers, store)
 
     async def _summarise(self) -> None:
         last: Mapping[str, Any] = {}

@@ -7,78 +7,76 @@ meanwhile with one fsync and hands the receipts to the acker.
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from collector.acker import Acker
-from collector.rejects import Rejects
-from collector.spool import Entry, Spool
-from collector.validate import Reject, examine
+from collector.examined import Examined, examine_delivery, receipts_of
+from collector.held import Held
+from collector.leases import Leases
+from collector.letters import Letters
+from collector.spool import Spool
 from common import logs
 from common.clock import Clock
-from common.errors import PartitionReadOnly, TelemetryError
-from common.models import Sample
-from common.queue.base import Consumer, Delivery
+from common.errors import PartitionReadOnly, TelemetryError, TooLarge
+from common.queue.base import Consumer
 from common.retry import Backoff
 from common.threads import run_in
 
 log = logs.get("collector.intake")
 
-EXAMINED_AT_ONCE = 32
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Examined(NamedTuple):
-    """A delivery, sorted into what goes on and what does not."""
-
-    receipt: str
-    messages: int
-    entry: Entry
-    rejects: list[Reject]
-
-
 class Intake:
-    """Owns the way from the consumer to the spool."""
+    """Owns the way from the consumers to the spool; ``handlers`` deliveries are under way at most.
+
+    What an undurable spool holds is acked by who stores it, and its leases are kept until then.
+    """
 
     def __init__(
         self,
-        consumer: Consumer,
         acker: Acker,
-        spool: Spool,
-        rejects: Rejects,
+        spool: Spool | Held,
+        letters: Letters,
+        leases: Leases,
         disk: Executor,
         clock: Clock,
         spool_bytes: int,
+        handlers: int,
     ) -> None:
+        self.delivered = 0
         self.messages = 0
         self.spooled = asyncio.Event()
         self.room = asyncio.Event()
         self.room.set()
-        self._consumer = consumer
         self._acker = acker
         self._spool = spool
-        self._rejects = rejects
+        self._letters = letters
+        self._leases = leases
         self._disk = disk
         self._clock = clock
         self._spool_bytes = spool_bytes
-        self._examined: asyncio.Queue[Examined] = asyncio.Queue(EXAMINED_AT_ONCE)
+        self._examined: asyncio.Queue[Examined] = asyncio.Queue(handlers)
 
-    async def receive(self) -> None:
+    async def receive(self, consumer: Consumer) -> None:
         """Receive and validate, for ever."""
-        async for delivery in self._consumer.deliveries():
+        async for delivery in consumer.deliveries():
+            self.delivered += len(delivery.payloads)
+            self._leases.take(delivery.receipt)
             await self._examined.put(examine_delivery(delivery))
 
     async def spool(self) -> None:
-        """Spool and ack, for ever."""
+        """Spool and settle, for ever."""
         while True:
             await self._wait_for_room()
             batch = [await self._examined.get()]
             while not self._examined.empty():
                 batch.append(self._examined.get_nowait())
+            await self._bury(batch)
             await self._keep(batch)
-            self._acker.add([examined.receipt for examined in batch])
-            self.messages += sum(examined.messages for examined in batch)
+            for examined in batch:
+                self._settle(examined)
 
     def check_room(self) -> None:
         """Look again whether the spool is below its cap; one in which nothing waits is."""
@@ -94,16 +92,39 @@ class Intake:
             await self.room.wait()
             log.info("spool has room, consumption goes on", bytes=self._spool.bytes_on_disk)
 
+    async def _bury(self, batch: Sequence[Examined]) -> None:
+        """Dead-letter the broken parts of messages; of a part too large for it, the message."""
+        for examined in batch:
+            if examined.letters:
+                try:
+                    await self._letters.bury(examined.letters)
+                except TooLarge as error:
+                    log.warning("part too large for a letter", reason=error.message)
+                    examined.rejected |= {each.offset: each.error for each in examined.letters}
+            self._letters.count(examined.rejects)
+
     async def _keep(self, batch: Sequence[Examined]) -> None:
-        """Put good and bad on the disk, however long it takes."""
+        """Put the good on the disk, however long it takes."""
         now_ms = int(self._clock.wall() * 1000)
-        rejects = [reject for examined in batch for reject in examined.rejects]
-        if rejects:
-            await self._until_done(self._rejects.keep, rejects, now_ms)
         entries = [examined.entry for examined in batch if examined.entry.payloads]
         if entries:
             self._spool.keep(await self._until_done(self._spool.append, entries, now_ms))
             self.spooled.set()
+
+    def _settle(self, examined: Examined) -> None:
+        """Ack what is kept or empty, reject what is broken as a whole."""
+        self.messages += examined.messages
+        entry = examined.entry
+        for offset, words in examined.rejected.items():
+            self._acker.add(receipts_of(entry.receipt, [offset]), words)
+        if self._spool.durable and not examined.rejected:
+            self._acker.add([entry.receipt])
+            return
+        later = set() if self._spool.durable else set(entry.origin.offsets)
+        done = [o for o in examined.offsets if o not in examined.rejected and o not in later]
+        self._acker.add(receipts_of(entry.receipt, done))
+        if not later:
+            self._leases.drop(entry.receipt)
 
     async def _until_done(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """Repeat what the disk refuses; a spool that can no longer be trusted ends the stage."""
@@ -116,17 +137,3 @@ class Intake:
             except (TelemetryError, OSError) as error:
                 log.error("spooling failed, nothing is acked", reason=str(error))
                 await backoff.wait()
-
-
-def examine_delivery(delivery: Delivery) -> Examined:
-    """Validate every message of a delivery."""
-    payloads: list[bytes] = []
-    samples: list[Sample] = []
-    rejects: list[Reject] = []
-    for payload in delivery.payloads:
-        verdict = examine(payload)
-        if verdict.payload:
-            payloads.append(verdict.payload)
-            samples += verdict.samples
-        rejects += verdict.rejects
-    return Examined(delivery.receipt, len(delivery.payloads), Entry(payloads, samples), rejects)

@@ -7,7 +7,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector as MetricsCollector
 
 _COUNTERS = {
-    "messages_processed": ("collector_messages", "Messages spooled and acked."),
+    "queue_delivered": ("collector_delivered", "Messages delivered, those that came again too."),
+    "messages_processed": ("collector_messages", "Messages kept, or rejected, and settled."),
     "acks_refused": ("collector_acks_refused", "Receipts that had run out; they come again."),
     "telemetry_stored": ("telemetry_data_points", "Points the store has confirmed."),
     "telemetry_new": ("telemetry_new_points", "Of those, points not stored before."),
@@ -48,7 +49,9 @@ class CollectorMetrics(MetricsCollector):
             gauge.add_metric([], stats[key])
             yield gauge
         rejected = CounterMetricFamily(
-            "samples_rejected", "Samples or messages not stored.", labels=["reason"]
+            "samples_rejected",
+            "Points not stored, by reason; what cannot be read at all counts as one.",
+            labels=["reason"],
         )
         for reason, count in stats["messages_errors"].items():
             rejected.add_metric([reason], count)
@@ -56,3 +59,6 @@ class CollectorMetrics(MetricsCollector):
         available = GaugeMetricFamily("store_available", "1 when the last write was taken.")
         available.add_metric([], int(not stats["store_problem"]))
         yield available
+        alarm = GaugeMetricFamily("store_alarm", "1 while the store refuses us: see to it.")
+        alarm.add_metric([], int(stats["store_alarm"]))
+        yield alarm

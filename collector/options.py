@@ -5,12 +5,22 @@ from pathlib import Path
 from common.options import Bytes, Seconds, option
 from common.storage.options import StoreWriterOptions
 
+SPOOLED = "spooled"
+STORED = "stored"
+
 
 class CollectorOptions(StoreWriterOptions):
     """Every knob of a collector, with its environment name, default and bounds."""
 
     port: int = option("PORT", 7090, "Port to listen on; 0 takes a free one.", ge=0, le=65535)
     data_dir: Path = option("DATA_DIR", ..., "Directory of this collector's spool; one each.")
+    ack_mode: str = option(
+        "ACK_MODE",
+        SPOOLED,
+        "When messages are acked: `spooled`, once they are synced to DATA_DIR; `stored`, once the "
+        "store has them, for pods without a disk.",
+        pattern=f"^({SPOOLED}|{STORED})$",
+    )
     instance_id: str = option("INSTANCE_ID", "collector-0", "Name of this collector in its logs.")
     queue_url: str = option("MSG_QUEUE_ADDR", "http://127.0.0.1:7080", "Where the queue is.")
     direct: bool = option(
@@ -22,6 +32,20 @@ class CollectorOptions(StoreWriterOptions):
     group: str = option("CONSUMER_GROUP", "collectors", "Group whose work is shared.")
     buffer_messages: int = option(
         "QUEUE_BUFFER_SIZE", 400, "Messages taken from the queue and not yet acked.", ge=1
+    )
+    queue_workers: int = option(
+        "QUEUE_WORKERS",
+        1,
+        "Streams read from the queue at once; they share the buffer.",
+        ge=1,
+        le=64,
+    )
+    handlers: int = option(
+        "MAX_CONCURRENT_HANDLERS",
+        32,
+        "Deliveries validated and not yet spooled; further ones are not read from the stream.",
+        ge=1,
+        le=10_000,
     )
     delivery_messages: int = option(
         "DELIVERY_SIZE", 20, "Most messages in one event of the queue.", ge=1, le=10_000
@@ -38,7 +62,4 @@ class CollectorOptions(StoreWriterOptions):
     )
     spool_memory_points: int = option(
         "SPOOL_MEMORY_POINTS", 100_000, "Spooled points also kept decoded in memory.", ge=0
-    )
-    rejected_bytes: Bytes = option(
-        "REJECTED_BYTES", 64 << 20, "Size at which the file of rejects is put aside.", ge=4096
     )

@@ -1,15 +1,18 @@
 """The stages of a collector, and what they share."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from collector.acker import Acker
+from collector.held import Held
 from collector.intake import Intake
-from collector.options import CollectorOptions
-from collector.rejects import Rejects
+from collector.leases import Leases
+from collector.letters import Letters
+from collector.options import SPOOLED, CollectorOptions
 from collector.spool import Spool
+from collector.storing import Storing
 from collector.writer import Writer
 from common.clock import Clock
 from common.journal.files import DiskFiles
@@ -21,43 +24,43 @@ SPOOL_DIRECTORY = "spool"
 
 
 class Pipeline:
-    """Consumer, spool and store, joined by the intake, the acker and the writer.
+    """Consumers, spool and store, joined by the intake, the acker and the writer.
 
     The spool's files belong to one thread and the store to another: a slow store never keeps a
     message from being spooled.
     """
 
     def __init__(
-        self, options: CollectorOptions, clock: Clock, consumer: Consumer, store: Store
+        self, options: CollectorOptions, clock: Clock, consumers: Sequence[Consumer], store: Store
     ) -> None:
         self._options = options
-        self._consumer = consumer
+        self._consumers = consumers
         self._store = store
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._spool = Spool(
-            options.data_dir / SPOOL_DIRECTORY,
-            options.spool_segment_bytes,
-            options.spool_memory_points,
-            DiskFiles(),
-        )
-        self._rejects = Rejects(options.data_dir, options.rejected_bytes)
-        self._acker = Acker(consumer, clock)
+        self._spool = open_spool(options)
+        self._storing = Storing(store, self._store_thread, clock)
+        self._letters = Letters(consumers[0], clock)
+        self._leases = Leases(consumers[0], clock, wanted=not self._spool.durable)
+        self._acker = Acker(consumers[0], clock)
         self._intake = Intake(
-            consumer,
             self._acker,
             self._spool,
-            self._rejects,
+            self._letters,
+            self._leases,
             self._disk,
             clock,
             options.spool_bytes,
+            options.handlers,
         )
         self._writer = Writer(
             self._spool,
-            store,
+            self._storing,
             self._intake,
+            self._letters,
+            self._acker,
+            self._leases,
             self._disk,
-            self._store_thread,
             clock,
             options.batch_points,
             options.flush_seconds,
@@ -65,15 +68,19 @@ class Pipeline:
 
     def spawn(self, lifecycle: Lifecycle) -> None:
         """Set the stages to work."""
-        lifecycle.spawn("receive", self._intake.receive(), vital=True)
+        for number, consumer in enumerate(self._consumers):
+            lifecycle.spawn(f"receive-{number}", self._intake.receive(consumer), vital=True)
         lifecycle.spawn("spool", self._intake.spool(), vital=True)
         lifecycle.spawn("ack", self._acker.run(), vital=True)
         lifecycle.spawn("ack-postponed", self._acker.run_postponed(), vital=True)
         lifecycle.spawn("write", self._writer.run(), vital=True)
+        if not self._spool.durable:
+            lifecycle.spawn("leases", self._leases.run(), vital=True)
 
     async def close(self) -> None:
         """Let running writes end, then close; the stages were cancelled before."""
-        await self._consumer.close()
+        for consumer in self._consumers:
+            await consumer.close()
         await asyncio.to_thread(self._store_thread.shutdown)
         await asyncio.to_thread(self._disk.shutdown)
         self._spool.close()
@@ -83,14 +90,29 @@ class Pipeline:
         """What was processed since this process started, and what waits."""
         return {
             "instance": self._options.instance_id,
+            "queue_delivered": self._intake.delivered,
             "messages_processed": self._intake.messages,
-            "messages_errors": dict(self._rejects.counts),
+            "messages_errors": dict(self._letters.counts),
             "acks_refused": self._acker.refused,
-            "telemetry_stored": self._writer.points,
-            "telemetry_new": self._writer.new_points,
-            "store_failures": self._writer.failures,
-            "store_problem": self._writer.problem,
+            "gpus_stored": len(self._storing.gpus),
+            "telemetry_stored": self._storing.points,
+            "telemetry_new": self._storing.new_points,
+            "store_failures": self._storing.failures,
+            "store_problem": self._storing.problem,
+            "store_alarm": self._storing.alarm,
             "spool_messages": self._spool.pending,
             "spool_bytes": self._spool.bytes_on_disk,
             "spool_corrupt_frames": self._spool.corrupt_frames,
         }
+
+
+def open_spool(options: CollectorOptions) -> Spool | Held:
+    """The spool that the options ask for."""
+    if options.ack_mode != SPOOLED:
+        return Held()
+    return Spool(
+        options.data_dir / SPOOL_DIRECTORY,
+        options.spool_segment_bytes,
+        options.spool_memory_points,
+        DiskFiles(),
+    )

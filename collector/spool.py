@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from collector.validate import count_points, decode_spooled
 from common import logs
 from common.journal import position
@@ -24,20 +26,46 @@ OWNER = "spool"
 POSITION_FILE = "written"
 
 
+class Origin(NamedTuple):
+    """Which messages something came with: ``offsets`` has one of each of its payloads."""
+
+    broker: str
+    partition: int
+    offsets: list[int]
+
+
+class Entry(NamedTuple):
+    """One delivery: its good payloads, the samples in all of them, and how many are in each."""
+
+    receipt: str
+    origin: Origin
+    attempt: int
+    payloads: list[bytes]
+    samples: list[Sample]
+    counts: list[int]
+
+
 class Spooled(NamedTuple):
-    """Samples on their way to the store; ``end`` is the place behind them."""
+    """Samples on their way to the store; ``end`` is the place behind them.
+
+    What was read back has no ``receipt``, and no ``origin`` if an earlier version spooled it.
+    """
 
     offset: int
     end: int
     samples: list[Sample]
     points: int
+    counts: list[int]
+    origin: Origin | None
+    attempt: int
+    receipt: str
 
 
-class Entry(NamedTuple):
-    """One delivery to be spooled: its good payloads, and what they hold."""
+class Meta(msgspec.Struct, omit_defaults=True):
+    """What is written down beside the payloads of an entry."""
 
-    payloads: list[bytes]
-    samples: list[Sample]
+    origin: Origin | None = None
+    attempt: int = 0
 
 
 class Spool:
@@ -46,6 +74,8 @@ class Spool:
     In memory it keeps a run of entries that begins where the writer reads next. Once that run is
     full, later entries are on disk only, until the writer has caught up with the disk.
     """
+
+    durable = True
 
     def __init__(
         self, directory: Path, segment_bytes: int, memory_points: int, files: Files
@@ -84,12 +114,12 @@ class Spool:
         records: list[Record] = []
         for entry in entries:
             body = b"\n".join(entry.payloads)
-            records.append(Record(offset, len(entry.payloads), now_ms, LINES, b"", body))
+            meta = msgspec.msgpack.encode(Meta(entry.origin, entry.attempt))
+            records.append(Record(offset, len(entry.payloads), now_ms, LINES, meta, body))
             offset = records[-1].end
         self._journal.append(records, sync=True)
         return [
-            Spooled(record.offset, record.end, entry.samples, count_points(entry.samples))
-            for record, entry in zip(records, entries, strict=True)
+            as_spooled(entry, record.offset) for record, entry in zip(records, entries, strict=True)
         ]
 
     def keep(self, spooled: Sequence[Spooled]) -> None:
@@ -151,8 +181,29 @@ class Spool:
         position.save(self._files, self._position_path, {"offset": offset})
 
 
+def as_spooled(entry: Entry, offset: int) -> Spooled:
+    """An entry in its place; its messages are counted by their payloads."""
+    return Spooled(
+        offset,
+        offset + len(entry.payloads),
+        entry.samples,
+        count_points(entry.samples),
+        entry.counts,
+        entry.origin,
+        entry.attempt,
+        entry.receipt,
+    )
+
+
 def read_record(record: Record, read_offset: int) -> Spooled:
     """The samples of a record from a place in it on."""
-    payloads = record.payloads()[max(read_offset - record.offset, 0) :]
-    samples = [sample for payload in payloads for sample in decode_spooled(payload)]
-    return Spooled(record.offset, record.end, samples, count_points(samples))
+    first = max(read_offset - record.offset, 0)
+    parts = [decode_spooled(payload) for payload in record.payloads()[first:]]
+    samples = [sample for part in parts for sample in part]
+    meta = msgspec.msgpack.decode(record.meta, type=Meta) if record.meta else Meta()
+    origin = meta.origin and meta.origin._replace(offsets=meta.origin.offsets[first:])
+    counts = [len(part) for part in parts]
+    points = count_points(samples)
+    return Spooled(
+        record.offset, record.end, samples, points, counts, origin, meta.attempt, receipt=""
+    )

@@ -1,21 +1,35 @@
-"""From the spool into the store, in batches, without an end to trying."""
+"""From the spool into the store, in batches; what the store refuses, into dead letters."""
 
 import asyncio
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 
+import msgspec
+
+from collector.acker import Acker
+from collector.examined import receipts_of
+from collector.held import Held
 from collector.intake import Intake
-from collector.spool import Spool, Spooled
+from collector.leases import Leases
+from collector.letters import HOPELESS_SECONDS, Letters, letter_of
+from collector.narrow import Narrowing, Refused
+from collector.spool import Origin, Spool, Spooled
+from collector.storing import Storing
+from collector.validate import Reject, as_message, count_points, parts_of
 from common import logs
 from common.clock import Clock
-from common.errors import StoreUnavailable
+from common.errors import TooLarge
 from common.models import Sample
+from common.queue.base import Letter
 from common.retry import Backoff
-from common.storage.base import Store, Written
 from common.threads import run_in
+from common.wire import message_id
 
 log = logs.get("collector.writer")
 
 MOST_BATCHES = 10
+BY_STORE = "refused_by_store"
 
 
 class Writer:
@@ -23,24 +37,24 @@ class Writer:
 
     def __init__(
         self,
-        spool: Spool,
-        store: Store,
+        spool: Spool | Held,
+        storing: Storing,
         intake: Intake,
+        letters: Letters,
+        acker: Acker,
+        leases: Leases,
         disk: Executor,
-        store_thread: Executor,
         clock: Clock,
         batch_points: int,
         flush_seconds: float,
     ) -> None:
-        self.points = 0
-        self.new_points = 0
-        self.failures = 0
-        self.problem = ""
         self._spool = spool
-        self._store = store
+        self._storing = storing
         self._intake = intake
+        self._letters = letters
+        self._acker = acker
+        self._leases = leases
         self._disk = disk
-        self._store_thread = store_thread
         self._clock = clock
         self._batch_points = batch_points
         self._flush_seconds = flush_seconds
@@ -48,33 +62,68 @@ class Writer:
     async def run(self) -> None:
         """Write for ever."""
         while True:
-            samples, end = await self._gather()
+            items, end = await self._gather()
+            samples = [sample for item in items for sample in item.samples]
             if samples:
-                await self._write(samples)
+                await self._write(items, samples)
             await run_in(self._disk, self._spool.written, end)
+            self._settle(items)
             self._intake.check_room()
 
-    async def _gather(self) -> tuple[list[Sample], int]:
-        """Collect samples until a write is full or its first sample has waited long enough.
+    async def _write(self, items: Sequence[Spooled], samples: Sequence[Sample]) -> None:
+        """Store what the store takes, dead-letter what it refuses."""
+        words = await self._storing.write(samples)
+        if words is None:
+            return
+        narrowing = Narrowing(self._storing.write)
+        refused = await narrowing.run(samples, words)
+        log.warning(
+            "store refused part of a write",
+            samples=len({piece.at for part in refused for piece in part.pieces}),
+            writes=narrowing.writes,
+            reason=words,
+        )
+        rejects = list(rejects_of(items, refused))
+        await self._bury([letter for _, letter in rejects])
+        self._letters.count([reject for reject, _ in rejects])
+
+    async def _bury(self, letters: Sequence[Letter]) -> None:
+        while True:
+            try:
+                return await self._letters.bury(letters)
+            except TooLarge as error:
+                log.error("letters too large, raise MAX_BODY_BYTES", reason=error.message)
+                await self._clock.sleep(HOPELESS_SECONDS)
+
+    def _settle(self, items: Sequence[Spooled]) -> None:
+        """Ack what only waited for the store."""
+        if self._spool.durable:
+            return
+        for item in items:
+            if item.origin:
+                self._acker.add(receipts_of(item.receipt, item.origin.offsets))
+            self._leases.drop(item.receipt)
+
+    async def _gather(self) -> tuple[list[Spooled], int]:
+        """Collect until a write is full or its first sample has waited long enough.
 
         What waits already is taken along, up to ten times a full write: the more there is to do,
         the less each point costs.
         """
         await self._wait_for_spooled()
-        samples: list[Sample] = []
+        gathered: list[Spooled] = []
         points = 0
         deadline = self._clock.monotonic() + self._flush_seconds
         while points < self._batch_points * MOST_BATCHES:
             items = await self._next()
-            for item in items:
-                samples += item.samples
-                points += item.points
+            gathered += items
+            points += sum(item.points for item in items)
             if items:
                 continue
             left = deadline - self._clock.monotonic()
             if points >= self._batch_points or left <= 0 or not await self._wait_for_spooled(left):
                 break
-        return samples, self._spool.read_offset
+        return gathered, self._spool.read_offset
 
     async def _next(self) -> list[Spooled]:
         item = self._spool.next_in_memory()
@@ -107,25 +156,36 @@ class Writer:
             return False
         return True
 
-    async def _write(self, samples: list[Sample]) -> None:
-        backoff = Backoff(self._clock)
-        while True:
-            try:
-                self._count(await run_in(self._store_thread, self._store.write, samples))
-                return
-            except StoreUnavailable as error:
-                self.failures += 1
-                self._note(error.message)
-                await backoff.wait(error.retry_after_seconds or 0.0)
 
-    def _count(self, written: Written) -> None:
-        self.points += written.points
-        self.new_points += written.new_points or 0  # a store may not tell
-        if self.problem:
-            log.info("store answers again")
-            self.problem = ""
+def rejects_of(
+    items: Sequence[Spooled], refused: Sequence[Refused]
+) -> Iterator[tuple[Reject, Letter]]:
+    """What the store refused, by message and by the store's words, with a letter of each."""
+    places = [
+        (item, index) for item in items for index, n in enumerate(item.counts) for _ in [*range(n)]
+    ]
+    by_place: defaultdict[tuple[int, int, str], dict[int, Sample]] = defaultdict(dict)
+    for part in refused:
+        for piece in part.pieces:
+            item, index = places[piece.at]
+            samples = by_place[item.offset, index, part.words]
+            known = samples.get(piece.at)
+            metrics = (known.metrics if known else {}) | piece.sample.metrics
+            samples[piece.at] = Sample(piece.sample.gpu, piece.sample.timestamp, metrics)
+    by_offset = {item.offset: item for item in items}
+    for (offset, index, words), samples in by_place.items():
+        yield from letters_of(by_offset[offset], index, words, list(samples.values()))
 
-    def _note(self, problem: str) -> None:
-        if not self.problem:
-            log.error("store does not answer, the spool keeps everything", reason=problem)
-        self.problem = problem
+
+def letters_of(
+    item: Spooled, index: int, words: str, samples: Sequence[Sample]
+) -> Iterator[tuple[Reject, Letter]]:
+    """The letters of one message's samples."""
+    origin = item.origin or Origin("unknown", 0, [0] * len(item.counts))
+    batch_id = message_id(origin.broker, origin.partition, origin.offsets[index])
+    points = count_points(samples)
+    for part in parts_of([msgspec.json.encode(sample) for sample in samples]):
+        content = as_message(batch_id, "dead-letter", samples[0].timestamp, part)
+        reject = Reject(BY_STORE, words, points, content)
+        yield reject, letter_of(reject, origin, index, item.attempt)
+        points = 0  # counted with the first part

@@ -8,6 +8,7 @@ import msgspec
 SCHEMA_VERSION = 1
 MAX_TEXT = 512
 MAX_METRICS = 256
+MAX_LABELS = 64
 EARLIEST_MS = 946_684_800_000  # 2000-01-01: an earlier time is a clock that was never set
 LATEST_MS = 4_102_444_800_000  # 2100-01-01
 
@@ -57,6 +58,8 @@ def sample_problem(sample: Sample) -> str | None:
     gpu = sample.gpu
     if not gpu.uuid and not (gpu.hostname and (gpu.gpu_id or gpu.device)):
         return "no_identity"
+    if len(gpu.labels) > MAX_LABELS:
+        return "too_many_labels"
     if not EARLIEST_MS <= sample.timestamp <= LATEST_MS:
         return "bad_timestamp"
     if not sample.metrics:

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from proxy.breaker import Breaker
+from common.breaker import Breaker
 
 
 @dataclass

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Iterator, Sequence
 
 from common import logs
+from common.breaker import Breaker
 from common.clock import Clock
 from common.errors import BrokerUnreachable
-from proxy.breaker import Breaker
 from proxy.member import Member
 from proxy.membership import Address
 from proxy.options import ProxyOptions

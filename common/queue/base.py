@@ -42,8 +42,26 @@ class Delivery(msgspec.Struct):
         return [f"{before}:{offset}:{whole.delivery}" for offset in offsets]
 
 
+class Letter(msgspec.Struct):
+    """A dead letter that a consumer writes; its ``id`` makes a repeat harmless.
+
+    ``partition``, ``offset`` and ``attempts`` are those of the message it comes from. ``error``
+    has at most 1,024 characters.
+    """
+
+    id: str
+    partition: int
+    offset: int
+    attempts: int
+    error: str
+    payload: bytes
+
+
 class Settled(msgspec.Struct):
-    """What an ack did: messages settled, and receipts refused with the reason for each."""
+    """What became of receipts: messages settled, and receipts refused with the reason for each.
+
+    ``acked`` counts those rejected or extended instead, when that was asked.
+    """
 
     acked: int = 0
     already: int = 0
@@ -76,6 +94,18 @@ class Consumer(Protocol):
 
     async def ack(self, receipts: Sequence[str]) -> Settled:
         """Settle deliveries; one refused comes, or came, to another consumer."""
+
+    async def reject(self, receipts: Sequence[str], reason: str) -> Settled:
+        """Have messages go to the dead-letter queue, with at most 1,024 characters of reason."""
+
+    async def extend(self, receipts: Sequence[str], seconds: float) -> Settled:
+        """Keep deliveries for ``seconds`` from now."""
+
+    async def bury(self, letters: Sequence[Letter]) -> None:
+        """Put letters into the group's dead-letter queue; on return they are synced there."""
+
+    async def lag(self) -> int:
+        """Return how many messages the group has still to settle."""
 
     async def close(self) -> None:
         """Give back what is not acked and let go of every connection."""

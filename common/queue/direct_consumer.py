@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import aiohttp
 from pydantic import SecretStr
@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from common import logs
 from common.clock import Clock, SystemClock
 from common.errors import BrokerUnreachable, TelemetryError
-from common.queue.base import Delivery, Settled
+from common.queue.base import Delivery, Letter, Settled
 from common.queue.http import HttpConsumer
 from common.queue.placement import BrokerRow, Placement
 from common.queue.shares import Shares
@@ -24,6 +24,8 @@ LOOK_SECONDS = 5.0
 REACH_SECONDS = 2.0
 LOOKS_OUT_OF_REACH = 2  # then the proxy's stream is taken
 LOOKS_THROUGH_PROXY = 12  # before straight streams are tried again
+
+Act = Callable[[HttpConsumer, Sequence[str]], Awaitable[Settled]]
 
 _NETWORK = (aiohttp.ClientError, TimeoutError, ConnectionError)
 
@@ -74,13 +76,23 @@ class DirectConsumer:
 
     async def ack(self, receipts: Sequence[str]) -> Settled:
         """See ``Consumer``."""
-        by_broker: defaultdict[str, list[str]] = defaultdict(list)
-        for receipt in receipts:
-            by_broker[parse_receipt(receipt).broker].append(receipt)
-        parts = await asyncio.gather(*(self._ack(*part) for part in by_broker.items()))
-        refused = {receipt: why for part in parts for receipt, why in part.refused.items()}
-        acked, already = sum(part.acked for part in parts), sum(part.already for part in parts)
-        return Settled(acked, already, refused)
+        return await self._settle(receipts, lambda consumer, ours: consumer.ack(ours))
+
+    async def reject(self, receipts: Sequence[str], reason: str) -> Settled:
+        """See ``Consumer``."""
+        return await self._settle(receipts, lambda consumer, ours: consumer.reject(ours, reason))
+
+    async def extend(self, receipts: Sequence[str], seconds: float) -> Settled:
+        """See ``Consumer``."""
+        return await self._settle(receipts, lambda consumer, ours: consumer.extend(ours, seconds))
+
+    async def bury(self, letters: Sequence[Letter]) -> None:
+        """See ``Consumer``; rare enough for the proxy's own way to the partition's owner."""
+        await self._proxy.bury(letters)
+
+    async def lag(self) -> int:
+        """See ``Consumer``."""
+        return await self._proxy.lag()
 
     async def close(self) -> None:
         """See ``Consumer``."""
@@ -89,13 +101,22 @@ class DirectConsumer:
         await self._proxy.close()
         await self._session.close()
 
-    async def _ack(self, instance: str, receipts: list[str]) -> Settled:
+    async def _settle(self, receipts: Sequence[str], act: Act) -> Settled:
+        by_broker: defaultdict[str, list[str]] = defaultdict(list)
+        for receipt in receipts:
+            by_broker[parse_receipt(receipt).broker].append(receipt)
+        parts = await asyncio.gather(*(self._settle_at(*part, act) for part in by_broker.items()))
+        refused = {receipt: why for part in parts for receipt, why in part.refused.items()}
+        acked, already = sum(part.acked for part in parts), sum(part.already for part in parts)
+        return Settled(acked, already, refused)
+
+    async def _settle_at(self, instance: str, receipts: list[str], act: Act) -> Settled:
         row = self._placement.instance(instance)
         straight = self._consumers.get(row.broker) if row is not None else None
         if straight is not None:
-            with contextlib.suppress(BrokerUnreachable):  # acking once more changes nothing
-                return await straight.ack(receipts)
-        return await self._proxy.ack(receipts)
+            with contextlib.suppress(BrokerUnreachable):  # settling once more changes nothing
+                return await act(straight, receipts)
+        return await act(self._proxy, receipts)
 
     async def _begin(self) -> bool:
         """Start the streams, straight ones where the placement is known and all are in reach."""

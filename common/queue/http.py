@@ -12,7 +12,8 @@ from common import logs, ndjson
 from common.clock import SystemClock
 from common.errors import BrokerUnreachable, TelemetryError, all_errors
 from common.http import sse
-from common.queue.base import Delivery, Produced, Settled
+from common.queue.base import Delivery, Letter, Produced, Settled
+from common.queue.letters import requests_of
 from common.retry import Backoff
 from common.wire import BATCH_EVENT, ENVELOPES, MESSAGE_EVENT, BatchHead, MessageEnvelope
 
@@ -93,8 +94,8 @@ class HttpConsumer:
         self._stream_params = self._params | {"max_in_flight": str(max_in_flight)}
         if batch is not None:
             self._stream_params["batch"] = str(batch)
-        if partitions:
-            self._stream_params["partitions"] = str(partitions)
+        self._count = {"partitions": str(partitions)} if partitions else {}
+        self._stream_params |= self._count
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         """See ``Consumer``."""
@@ -115,18 +116,44 @@ class HttpConsumer:
 
     async def ack(self, receipts: Sequence[str]) -> Settled:
         """See ``Consumer``."""
-        body = msgspec.json.encode({"ids": receipts})
-        try:
-            answer = await request(self._session, "POST", "/ack", params=self._params, data=body)
-        except TelemetryError as error:
-            if error.code != "RECEIPT_STALE":
-                raise
-            return Settled(refused=error.details or {})
-        return msgspec.convert(answer, Settled)
+        return await self._settle("ack", "acked", {"ids": receipts})
+
+    async def reject(self, receipts: Sequence[str], reason: str) -> Settled:
+        """See ``Consumer``."""
+        wish = {"ids": receipts, "mode": "reject", "reason": reason}
+        return await self._settle("nack", "nacked", wish)
+
+    async def extend(self, receipts: Sequence[str], seconds: float) -> Settled:
+        """See ``Consumer``."""
+        return await self._settle("extend", "extended", {"ids": receipts, "seconds": seconds})
+
+    async def bury(self, letters: Sequence[Letter]) -> None:
+        """See ``Consumer``."""
+        for partition, body in requests_of(letters):
+            given = self._params | self._count | {"partition": str(partition)}
+            await request(self._session, "POST", "/dlq", params=given, data=body)
+
+    async def lag(self) -> int:
+        """See ``Consumer``."""
+        answer = await request(self._session, "GET", "/groups", params=self._params)
+        group = self._params["group"]
+        return sum(row["lag"] for row in answer["groups"] if row["group"] == group)
 
     async def close(self) -> None:
         """See ``Consumer``."""
         await self._session.close()
+
+    async def _settle(self, verb: str, word: str, wish: dict[str, Any]) -> Settled:
+        body = msgspec.json.encode(wish)
+        try:
+            answer = await request(
+                self._session, "POST", f"/{verb}", params=self._params, data=body
+            )
+        except TelemetryError as error:
+            if error.code != "RECEIPT_STALE":
+                raise
+            return Settled(refused=error.details or {})
+        return Settled(answer[word], answer["already"], answer["refused"])
 
     def _note_loss(self, reason: str) -> None:
         if not self._lost:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,8 +10,8 @@ import msgspec
 from common.clock import SystemClock
 from common.errors import StoreUnavailable, TelemetryError
 from common.models import Batch, Gpu, Sample
-from common.queue.base import Delivery, Settled
-from common.storage.base import Written
+from common.queue.base import Delivery, Letter, Settled
+from common.storage.base import WriteRefused, Written
 
 T0 = 1_752_871_354_000
 
@@ -39,10 +39,13 @@ def delivery(number: int, *payloads: bytes) -> Delivery:
 
 
 class HastyClock(SystemClock):
-    """Waits for nothing longer than it takes others to have their turn."""
+    """Waits for nothing longer than it takes others to have their turn; then it is later."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return super().monotonic() + sum(self.slept)
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -59,6 +62,9 @@ class FakeQueue:
         self.closed = False
         self.failures: list[TelemetryError] = []
         self.refused: dict[str, str] = {}
+        self.rejected: dict[str, str] = {}
+        self.extended: list[str] = []
+        self.letters: dict[str, Letter] = {}
         self._given: asyncio.Queue[Delivery] = asyncio.Queue()
 
     def put(self, *deliveries: Delivery) -> None:
@@ -84,27 +90,59 @@ class FakeQueue:
         self.acked += [receipt for receipt in receipts if receipt not in refused]
         return Settled(acked=len(receipts) - len(refused), refused=refused)
 
+    async def reject(self, receipts: Sequence[str], reason: str) -> Settled:
+        """See ``Consumer``."""
+        self.events.append(("reject", list(receipts)))
+        self.rejected |= dict.fromkeys(receipts, reason)
+        return Settled(acked=len(receipts))
+
+    async def extend(self, receipts: Sequence[str], seconds: float) -> Settled:
+        """See ``Consumer``."""
+        self.extended += receipts
+        return Settled(acked=len(receipts))
+
+    async def bury(self, letters: Sequence[Letter]) -> None:
+        """See ``Consumer``."""
+        self.events.append(("bury", [letter.id for letter in letters]))
+        if self.failures:
+            raise self.failures.pop(0)
+        self.letters |= {letter.id: letter for letter in letters}
+
+    async def lag(self) -> int:
+        """See ``Consumer``."""
+        return self._given.qsize()
+
     async def close(self) -> None:
         """See ``Consumer``."""
         self.closed = True
 
 
 class FakeStore:
-    """The writing side of a ``Store``; away while ``here`` is not set, or ``failures`` times."""
+    """The writing side of a ``Store``; away while ``here`` is not set, or ``failures`` times.
+
+    ``refuses`` says of a metric of a sample why the store does not take it; empty when it does.
+    """
 
     def __init__(self, events: list[Any] | None = None) -> None:
         self.events: list[Any] = [] if events is None else events
         self.failures = 0
+        self.refuses: Callable[[Sample, str], str] = lambda sample, metric: ""
         self.here = threading.Event()
         self.here.set()
         self.stored: dict[int, Sample] = {}
         self.writes: list[int] = []
+        self.asked = 0
 
     def write(self, samples: Sequence[Sample]) -> Written:
         """See ``Store``."""
         if self.failures or not self.here.is_set():
             self.failures = max(0, self.failures - 1)
             raise StoreUnavailable("the store is away")
+        self.asked += 1
+        for each in samples:
+            for metric in each.metrics:
+                if why := self.refuses(each, metric):
+                    raise WriteRefused(why)
         self.events.append(("store", times(samples)))
         before = len(self.stored)
         self.stored |= {each.timestamp - T0: each for each in samples}

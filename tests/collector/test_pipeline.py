@@ -11,14 +11,17 @@ import pytest
 
 from collector.acker import Acker
 from collector.intake import Intake
+from collector.leases import Leases
+from collector.letters import Letters
 from collector.pipeline import SPOOL_DIRECTORY
-from collector.rejects import FILE, Rejects
-from collector.spool import Entry, Spool, Spooled
+from collector.spool import OWNER, Entry, Spool, Spooled
 from collector.writer import MOST_BATCHES
 from common.journal.files import DiskFiles
+from common.journal.frame import LINES, Record
+from common.journal.journal import Journal
 from common.lifecycle import Lifecycle
 from common.models import Gpu, Sample
-from common.queue.base import Delivery, Settled
+from common.queue.base import Delivery
 from common.storage.base import Store
 from common.storage.sqlite import SqliteStore
 from tests.collector.conftest import Start
@@ -29,7 +32,6 @@ from tests.collector.fakes import (
     HastyClock,
     delivery,
     message,
-    raw_message,
     sample,
 )
 from tests.support.files import MemoryFiles
@@ -41,8 +43,8 @@ def receipts(*numbers: int) -> list[str]:
 
 
 def big(number: int) -> Delivery:
-    """A delivery of about 100 KB."""
-    labels = {str(n): "x" * 500 for n in range(200)}
+    """A delivery of about 60 KB."""
+    labels = {"x" * 400 + str(n): "x" * 500 for n in range(64)}
     gpu = Gpu(uuid="GPU-a", labels=labels)
     return delivery(number, message(Sample(gpu, T0 + number, {"power": 1.0})))
 
@@ -136,23 +138,6 @@ async def test_a_message_over_several_lines_survives_a_restart(start: Start) -> 
         await until(lambda: sorted(store.stored) == [1, 2, 3])
 
 
-async def test_rejects_are_on_disk_before_the_ack(start: Start, tmp_path: Path) -> None:
-    seen: list[str] = []
-
-    class Looking(FakeQueue):
-        async def ack(self, receipts: Sequence[str]) -> Settled:
-            seen.append((tmp_path / "collector" / FILE).read_text())
-            return await super().ack(receipts)
-
-    queue, store = Looking(), FakeStore()
-    async with start(queue, store) as pipeline:
-        queue.put(delivery(1, b"nonsense", raw_message(b"3"), message(sample(1))))
-        await until(lambda: queue.acked == receipts(1) and 1 in store.stored)
-        assert pipeline.stats()["messages_errors"] == {"bad_json": 1, "bad_sample": 1}
-    assert '"reason":"bad_json"' in seen[0]
-    assert '"reason":"bad_sample"' in seen[0]
-
-
 async def test_a_redelivery_is_stored_once(start: Start, tmp_path: Path) -> None:
     queue, store = FakeQueue(), SqliteStore(tmp_path / "points.sqlite")
     async with start(queue, store) as pipeline:
@@ -201,7 +186,7 @@ def taken(entry: Entry) -> list[str]:
 class Desk:
     """An intake over files in memory, with one list of what happened."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self) -> None:
         self.events: list[Any] = []
         self.files = MemoryFiles()
         self.queue = FakeQueue(self.events)
@@ -211,10 +196,11 @@ class Desk:
         acker = Acker(self.queue, clock)
         spool = NotingSpool(Path("/spool"), 1 << 20, 100, self.files)
         spool.events = self.events
-        rejects = Rejects(tmp_path, 1 << 20)
-        intake = Intake(self.queue, acker, spool, rejects, self.disk, clock, 1 << 20)
-        for name in ("receive", "spool"):
-            self.lifecycle.spawn(name, getattr(intake, name)())
+        letters = Letters(self.queue, clock)
+        leases = Leases(self.queue, clock, wanted=False)
+        intake = Intake(acker, spool, letters, leases, self.disk, clock, 1 << 20, 32)
+        self.lifecycle.spawn("receive", intake.receive(self.queue))
+        self.lifecycle.spawn("spool", intake.spool())
         self.lifecycle.spawn("ack", acker.run())
 
     def acked(self) -> list[str]:
@@ -222,8 +208,8 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    desk = Desk(tmp_path)
+async def desk() -> AsyncIterator[Desk]:
+    desk = Desk()
     yield desk
     await desk.lifecycle.cancel_tasks()
     desk.disk.shutdown()
@@ -265,9 +251,9 @@ async def test_a_spool_that_lost_the_disk_acks_no_more_and_says_so(desk: Desk) -
 async def test_a_pipeline_opens_what_an_older_one_left(start: Start, tmp_path: Path) -> None:
     directory = tmp_path / "collector" / SPOOL_DIRECTORY
     directory.mkdir(parents=True)
-    spool = Spool(directory, 4096, 0, DiskFiles())
-    spool.append([Entry([message(sample(7))], [sample(7)])], 0)
-    spool.close()
+    journal = Journal(directory, OWNER, 4096, DiskFiles())
+    journal.append([Record(0, 1, 0, LINES, b"", message(sample(7)))], sync=True)
+    journal.close()
     store: Store = FakeStore()  # type: ignore[assignment] # only its writing side is asked
     async with start(FakeQueue(), store):
         await until(lambda: 7 in store.stored)  # type: ignore[attr-defined]

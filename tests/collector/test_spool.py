@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.spool import POSITION_FILE, Entry, Spool, Spooled
+from collector.spool import POSITION_FILE, Entry, Origin, Spool, Spooled
 from common.errors import DiskFull
 from common.journal.segment import path_of
 from tests.collector.fakes import message, sample, times
@@ -25,7 +25,8 @@ def open_spool(files: MemoryFiles, memory_points: int = 4) -> Spool:
 def entry(first: int, count: int) -> Entry:
     """``count`` messages of one sample each, at the times ``first`` and on."""
     samples = [sample(at) for at in range(first, first + count)]
-    return Entry([message(each) for each in samples], samples)
+    origin = Origin("b", 0, [*range(first, first + count)])
+    return Entry("r", origin, 1, [message(each) for each in samples], samples, [1] * count)
 
 
 def append(spool: Spool, first: int, *counts: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from proxy.breaker import FAILURES_TO_OPEN
+from common.breaker import FAILURES_TO_OPEN
 from tests.support.broker import RunningBroker, running_broker
 from tests.support.client import payload
 from tests.support.faulty import FaultyBroker, Listener, opened

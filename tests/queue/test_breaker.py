@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.breaker import FAILURES_TO_OPEN, Breaker
+from common.breaker import FAILURES_TO_OPEN, Breaker
 from tests.support.clock import ManualClock
 
 COOL_DOWN = 5.0

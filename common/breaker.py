@@ -35,17 +35,17 @@ class Breaker:
         return True
 
     def succeeded(self) -> None:
-        """The broker answered."""
+        """The other side answered."""
         self._failures = 0
         self._open_until = None
         self._trying = False
 
     def gave_up(self) -> None:
-        """The request ended and says nothing about the broker: the client left, for one."""
+        """The request ended and says nothing about the other side: the client left, for one."""
         self._trying = False
 
     def failed(self, at_once: bool) -> None:
-        """The broker did not answer; ``at_once`` when it did not even accept."""
+        """The other side did not answer; ``at_once`` when it did not even accept."""
         self._failures += 1
         if at_once or self._trying or self._failures >= FAILURES_TO_OPEN:
             self._open_until = self._clock.monotonic() + self._cool_down_seconds
