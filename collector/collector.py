@@ -8,15 +8,16 @@ from prometheus_client import CollectorRegistry
 
 from collector.metrics import CollectorMetrics
 from collector.options import CollectorOptions
-from collector.pipeline import Pipeline
+from collector.pipeline import Pipeline, SpoolLeftError
 from common import logs
 from common.clock import Clock, SystemClock
-from common.errors import Unavailable
+from common.errors import TelemetryError, Unavailable
 from common.lifecycle import Lifecycle
 from common.lock import DirectoryTakenError, lock_directory, unlock
 from common.options import refuse
 from common.queue.base import Consumer
 from common.queue.factory import open_consumer
+from common.storage.base import Store
 from common.storage.factory import open_store
 
 log = logs.get("collector")
@@ -38,6 +39,7 @@ class Collector:
         self.registry = CollectorRegistry()
         self._pipeline: Pipeline | None = None
         self._consumers: list[Consumer] = []
+        self._lag: int | None = None
         self._lock: int | None = None
         self.registry.register(
             CollectorMetrics(self),
@@ -46,11 +48,16 @@ class Collector:
     async def start(self) -> None:
         """Lock the directory, open spool and store, then consume."""
         try:
-            self._lock = lock_directory(self.options.data_dir)
+            if self.options.data_dir is not None:
+                self._lock = lock_directory(self.options.data_dir)
         except DirectoryTakenError as taken:
             refuse([f"DATA_DIR: another collector has {taken} open"])
         self._consumers = [self._consumer() for _ in range(self.options.queue_workers)]
-        self._pipeline = await asyncio.to_thread(self._open)
+        try:
+            self._pipeline = await asyncio.to_thread(self._open)
+        except SpoolLeftError as left:
+            refuse([f"ACK_MODE: the spool in DATA_DIR holds {left} messages; start with spooled"])
+        await self._pipeline.open()
         self._pipeline.spawn(self.lifecycle)
         self.lifecycle.spawn("summary", self._summarise())
         log.info("collector ready", **self.stats())
@@ -68,7 +75,7 @@ class Collector:
         """What was processed since this process started, and what waits."""
         if self._pipeline is None:
             raise Unavailable("the collector is not started")
-        return self._pipeline.stats()
+        return {**self._pipeline.stats(), "lag": self._lag}
 
     def _consumer(self) -> Consumer:
         options = self.options
@@ -84,13 +91,23 @@ class Collector:
         )
 
     def _open(self) -> Pipeline:
-        store = open_store(self.options, writable=True)
-        return Pipeline(self.options, self.clock, self._consumers, store)
+        def opening() -> Store:
+            return open_store(self.options, writable=True)
+
+        return Pipeline(self.options, self.clock, self._consumers, opening)
 
     async def _summarise(self) -> None:
+        """Say every ten seconds what was done, and what the queue still has for the group."""
         last: Mapping[str, Any] = {}
         while True:
             await self.clock.sleep(SUMMARY_SECONDS)
+            self._lag = await self._ask_lag()
             if (stats := self.stats()) != last:
                 log.info("summary", **stats)
                 last = stats
+
+    async def _ask_lag(self) -> int | None:
+        try:
+            return await self._consumers[0].lag()
+        except TelemetryError:
+            return None

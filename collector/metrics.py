@@ -62,3 +62,7 @@ class CollectorMetrics(MetricsCollector):
         alarm = GaugeMetricFamily("store_alarm", "1 while the store refuses us: see to it.")
         alarm.add_metric([], int(stats["store_alarm"]))
         yield alarm
+        if stats["lag"] is not None:
+            lag = GaugeMetricFamily("collector_group_lag", "Messages the group must settle.")
+            lag.add_metric([], stats["lag"])
+            yield lag

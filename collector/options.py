@@ -1,6 +1,9 @@
 """The collector's options table."""
 
 from pathlib import Path
+from typing import Self
+
+from pydantic import model_validator
 
 from common.options import Bytes, Seconds, option
 from common.storage.options import StoreWriterOptions
@@ -13,12 +16,14 @@ class CollectorOptions(StoreWriterOptions):
     """Every knob of a collector, with its environment name, default and bounds."""
 
     port: int = option("PORT", 7090, "Port to listen on; 0 takes a free one.", ge=0, le=65535)
-    data_dir: Path = option("DATA_DIR", ..., "Directory of this collector's spool; one each.")
+    data_dir: Path | None = option(
+        "DATA_DIR", None, "Directory of this collector's spool; required unless ACK_MODE=stored."
+    )
     ack_mode: str = option(
         "ACK_MODE",
         SPOOLED,
-        "When messages are acked: `spooled`, once they are synced to DATA_DIR; `stored`, once the "
-        "store has them, for pods without a disk.",
+        "When a message is acked: `spooled`, once it is synced to DATA_DIR; `stored`, once the "
+        "store has it, for pods without a disk.",
         pattern=f"^({SPOOLED}|{STORED})$",
     )
     instance_id: str = option("INSTANCE_ID", "collector-0", "Name of this collector in its logs.")
@@ -63,3 +68,15 @@ class CollectorOptions(StoreWriterOptions):
     spool_memory_points: int = option(
         "SPOOL_MEMORY_POINTS", 100_000, "Spooled points also kept decoded in memory.", ge=0
     )
+
+    @model_validator(mode="after")
+    def spool_has_a_place(self) -> Self:
+        """Refuse a spool that would lie nowhere."""
+        if self.ack_mode == SPOOLED and self.data_dir is None:
+            raise ValueError("DATA_DIR is required with ACK_MODE=spooled")
+        return self
+
+    @property
+    def spool_directory(self) -> Path | None:
+        """Where the spool lies, or lay when this collector still had one."""
+        return self.data_dir and self.data_dir / "spool"

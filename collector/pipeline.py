@@ -1,7 +1,7 @@
 """The stages of a collector, and what they share."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,7 +10,7 @@ from collector.held import Held
 from collector.intake import Intake
 from collector.leases import Leases
 from collector.letters import Letters
-from collector.options import SPOOLED, CollectorOptions
+from collector.options import SPOOLED, STORED, CollectorOptions
 from collector.spool import Spool
 from collector.storing import Storing
 from collector.writer import Writer
@@ -20,7 +20,9 @@ from common.lifecycle import Lifecycle
 from common.queue.base import Consumer
 from common.storage.base import Store
 
-SPOOL_DIRECTORY = "spool"
+
+class SpoolLeftError(Exception):
+    """The spool of an earlier start holds so many messages that are not stored."""
 
 
 class Pipeline:
@@ -31,15 +33,18 @@ class Pipeline:
     """
 
     def __init__(
-        self, options: CollectorOptions, clock: Clock, consumers: Sequence[Consumer], store: Store
+        self,
+        options: CollectorOptions,
+        clock: Clock,
+        consumers: Sequence[Consumer],
+        open_store: Callable[[], Store],
     ) -> None:
         self._options = options
         self._consumers = consumers
-        self._store = store
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._spool = open_spool(options)
-        self._storing = Storing(store, self._store_thread, clock)
+        self._storing = Storing(open_store, self._store_thread, clock)
         self._letters = Letters(consumers[0], clock)
         self._leases = Leases(consumers[0], clock, wanted=not self._spool.durable)
         self._acker = Acker(consumers[0], clock)
@@ -66,6 +71,10 @@ class Pipeline:
             options.flush_seconds,
         )
 
+    async def open(self) -> None:
+        """Open the store, if it can be now."""
+        await self._storing.open()
+
     def spawn(self, lifecycle: Lifecycle) -> None:
         """Set the stages to work."""
         for number, consumer in enumerate(self._consumers):
@@ -84,7 +93,7 @@ class Pipeline:
         await asyncio.to_thread(self._store_thread.shutdown)
         await asyncio.to_thread(self._disk.shutdown)
         self._spool.close()
-        self._store.close()
+        self._storing.close()
 
     def stats(self) -> Mapping[str, Any]:
         """What was processed since this process started, and what waits."""
@@ -107,12 +116,20 @@ class Pipeline:
 
 
 def open_spool(options: CollectorOptions) -> Spool | Held:
-    """The spool that the options ask for."""
-    if options.ack_mode != SPOOLED:
+    """The spool that the options ask for; raises SpoolLeftError for one that they leave behind."""
+    if options.spool_directory is None:
         return Held()
-    return Spool(
-        options.data_dir / SPOOL_DIRECTORY,
+    if options.ack_mode == STORED and not options.spool_directory.is_dir():
+        return Held()
+    spool = Spool(
+        options.spool_directory,
         options.spool_segment_bytes,
         options.spool_memory_points,
         DiskFiles(),
     )
+    if options.ack_mode == SPOOLED:
+        return spool
+    spool.close()
+    if spool.pending:
+        raise SpoolLeftError(spool.pending)
+    return Held()

@@ -1,6 +1,6 @@
 """Writes to a store that may be away, slow, closed to us or at odds with what it gets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 from common import logs
@@ -21,19 +21,20 @@ MOST_GPUS = 1_000_000
 
 
 class Storing:
-    """Owns the store's thread, and knows how the store does.
+    """Owns the store and its thread, and knows how the store does.
 
     ``problem`` is why the last write was not taken, ``alarm`` whether somebody must see to it.
     """
 
-    def __init__(self, store: Store, thread: Executor, clock: Clock) -> None:
+    def __init__(self, open_store: Callable[[], Store], thread: Executor, clock: Clock) -> None:
         self.points = 0
         self.new_points = 0
         self.failures = 0
         self.problem = ""
         self.alarm = False
         self.gpus: set[str] = set()
-        self._store = store
+        self._open_store = open_store
+        self._store: Store | None = None
         self._thread = thread
         self._backoff = Backoff(clock)
         self._breaker = Breaker(clock, COOL_DOWN_SECONDS)
@@ -53,10 +54,28 @@ class Storing:
             if whole and not self.problem:
                 return refusal
 
+    async def open(self) -> None:
+        """Open the store; one that cannot be opened now is opened for a write later."""
+        try:
+            self._store = await run_in(self._thread, self._open_store)
+        except StoreUnavailable as error:
+            self.problem, self.alarm = error.message, isinstance(error, StoreRefused)
+            log.error("store cannot be opened, the spool keeps everything", reason=error.message)
+
+    def close(self) -> None:
+        """Close the store; blocks."""
+        if self._store is not None:
+            self._store.close()
+
+    def _write(self, samples: Sequence[Sample]) -> Written:
+        if self._store is None:
+            self._store = self._open_store()
+        return self._store.write(samples)
+
     async def _try(self, samples: Sequence[Sample], whole: bool) -> str | None:
         """Write once; ``problem`` is set when that did not even come to a refusal."""
         try:
-            written = await run_in(self._thread, self._store.write, samples)
+            written = await run_in(self._thread, self._write, samples)
         except WriteRefused as refused:
             self._answered()
             return str(refused) or type(refused).__name__

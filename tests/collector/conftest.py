@@ -38,7 +38,7 @@ def start(tmp_path: Path) -> Start:
     @asynccontextmanager
     async def run(queue: FakeQueue, store: Store, **given: Any) -> AsyncIterator[Pipeline]:
         options, lifecycle = collector_options(tmp_path, **given), Lifecycle()
-        pipeline = Pipeline(options, HastyClock(), [queue], store)
+        pipeline = Pipeline(options, HastyClock(), [queue], lambda: store)
         pipeline.spawn(lifecycle)
         try:
             yield pipeline

@@ -144,10 +144,16 @@ class FakeStore:
                 if why := self.refuses(each, metric):
                     raise WriteRefused(why)
         self.events.append(("store", times(samples)))
-        before = len(self.stored)
-        self.stored |= {each.timestamp - T0: each for each in samples}
+        before = self._points()
+        for each in samples:
+            known = self.stored.get(each.timestamp - T0)
+            metrics = (known.metrics if known else {}) | each.metrics
+            self.stored[each.timestamp - T0] = Sample(each.gpu, each.timestamp, metrics)
         self.writes.append(len(samples))
-        return Written(len(samples), len(self.stored) - before)
+        return Written(sum(len(each.metrics) for each in samples), self._points() - before)
+
+    def _points(self) -> int:
+        return sum(len(each.metrics) for each in self.stored.values())
 
     def close(self) -> None:
         """See ``Store``."""

@@ -13,7 +13,6 @@ from collector.acker import Acker
 from collector.intake import Intake
 from collector.leases import Leases
 from collector.letters import Letters
-from collector.pipeline import SPOOL_DIRECTORY
 from collector.spool import OWNER, Entry, Spool, Spooled
 from collector.writer import MOST_BATCHES
 from common.journal.files import DiskFiles
@@ -249,7 +248,7 @@ async def test_a_spool_that_lost_the_disk_acks_no_more_and_says_so(desk: Desk) -
 
 
 async def test_a_pipeline_opens_what_an_older_one_left(start: Start, tmp_path: Path) -> None:
-    directory = tmp_path / "collector" / SPOOL_DIRECTORY
+    directory = tmp_path / "collector" / "spool"
     directory.mkdir(parents=True)
     journal = Journal(directory, OWNER, 4096, DiskFiles())
     journal.append([Record(0, 1, 0, LINES, b"", message(sample(7)))], sync=True)
