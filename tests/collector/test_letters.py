@@ -19,7 +19,7 @@ from tests.collector.fakes import (
     sample,
     times,
 )
-from tests.support.proxy import until
+from tests.support.waiting import until
 
 BROKEN = b'{"gpu": {"uuid": "GPU-a"}, "timestamp": 3, "metrics": {"power": 1.0}}'
 

@@ -36,7 +36,9 @@ class CollectorProcess:
                 stderr=output,
             )
         async with asyncio.timeout(START_SECONDS), BrokerClient(self.url) as client:
-            while not await client.is_ready():  # noqa: ASYNC110  it is another process
+            while not await client.is_ready():
+                if self._process.returncode is not None:
+                    raise RuntimeError(f"the collector ended; see {self._output}")
                 await asyncio.sleep(READY_POLL_SECONDS)
 
     async def kill(self) -> None:
