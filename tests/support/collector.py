@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from tests.support.broker import READY_POLL_SECONDS, START_SECONDS, broker_environment, free_port
 from tests.support.client import BrokerClient
@@ -25,21 +26,37 @@ class CollectorProcess:
         }
         self._process: asyncio.subprocess.Process | None = None
 
+    async def run(self, *module: str) -> int:
+        """Run another module in its place until that ends; return the exit code."""
+        await self._run(*module)
+        assert self._process is not None
+        return await self._process.wait()
+
     async def start(self) -> None:
         """Start it and return when it is ready."""
-        with self._output.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "collector"),
-                env=self._environment,
-                stdout=output,
-                stderr=output,
-            )
+        await self._run("collector")
+        assert self._process is not None
         async with asyncio.timeout(START_SECONDS), BrokerClient(self.url) as client:
             while not await client.is_ready():
                 if self._process.returncode is not None:
                     raise RuntimeError(f"the collector ended; see {self._output}")
                 await asyncio.sleep(READY_POLL_SECONDS)
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    async def _run(self, *module: str) -> None:
+        with self._output.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", *module, env=self._environment, stdout=output, stderr=output
+            )
 
     async def kill(self) -> None:
         """kill -9."""
@@ -54,6 +71,11 @@ class CollectorProcess:
             return 0
         self._process.send_signal(number)
         return await self._process.wait()
+
+    async def stats(self) -> Any:
+        """``GET /stats``."""
+        async with BrokerClient(self.url, token=None) as client:
+            return (await client.request("GET", "/stats")).json
 
     def output(self) -> str:
         """Everything it wrote, over all its starts."""
