@@ -11,6 +11,7 @@ from collector.intake import Intake
 from collector.leases import Leases
 from collector.letters import Letters
 from collector.options import SPOOLED, STORED, CollectorOptions
+from collector.retention import Retention
 from collector.spool import Spool
 from collector.storing import Storing
 from collector.writer import Writer
@@ -45,6 +46,7 @@ class Pipeline:
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._spool = open_spool(options)
         self._storing = Storing(open_store, self._store_thread, clock)
+        self._retention = Retention(self._storing, options.retention_seconds, clock)
         self._letters = Letters(consumers[0], clock)
         self._leases = Leases(consumers[0], clock, wanted=not self._spool.durable)
         self._acker = Acker(consumers[0], clock)
@@ -83,6 +85,8 @@ class Pipeline:
         lifecycle.spawn("ack", self._acker.run(), vital=True)
         lifecycle.spawn("ack-postponed", self._acker.run_postponed(), vital=True)
         lifecycle.spawn("write", self._writer.run(), vital=True)
+        if self._options.retention_seconds:
+            lifecycle.spawn("retention", self._retention.run(), vital=True)
         if not self._spool.durable:
             lifecycle.spawn("leases", self._leases.run(), vital=True)
 

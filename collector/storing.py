@@ -62,15 +62,26 @@ class Storing:
             self.problem, self.alarm = error.message, isinstance(error, StoreRefused)
             log.error("store cannot be opened, the spool keeps everything", reason=error.message)
 
+    async def expire(self, before_ms: int) -> int:
+        """Delete a part of what is older, between two writes; 0 when nothing is, or can be now."""
+        try:
+            return await run_in(self._thread, lambda: self._opened().expire(before_ms))
+        except StoreUnavailable as error:
+            log.warning("old points not deleted", reason=error.message)
+            return 0
+
     def close(self) -> None:
         """Close the store; blocks."""
         if self._store is not None:
             self._store.close()
 
-    def _write(self, samples: Sequence[Sample]) -> Written:
+    def _opened(self) -> Store:
         if self._store is None:
             self._store = self._open_store()
-        return self._store.write(samples)
+        return self._store
+
+    def _write(self, samples: Sequence[Sample]) -> Written:
+        return self._opened().write(samples)
 
     async def _try(self, samples: Sequence[Sample], whole: bool) -> str | None:
         """Write once; ``problem`` is set when that did not even come to a refusal."""

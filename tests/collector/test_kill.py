@@ -124,10 +124,16 @@ def empty() -> Any:
 
 
 async def dead_letters(broker: RunningBroker) -> list[Any]:
-    parameters = {"topic": "telemetry", "group": "collectors", "limit": "1000"}
-    page = (await broker.client.request("GET", "/dlq", params=parameters)).json
-    assert page["depth"] == len(page["dead_letters"])
-    return list(page["dead_letters"])
+    letters: list[Any] = []
+    place = 0
+    while True:
+        parameters = {"topic": "telemetry", "group": "collectors", "from": str(place)}
+        page = (await broker.client.request("GET", "/dlq", params=parameters)).json
+        if not page["dead_letters"]:
+            assert page["depth"] == len(letters)
+            return letters
+        letters += page["dead_letters"]
+        place = page["next"]
 
 
 @pytest.mark.parametrize("passes", [1, 3])
