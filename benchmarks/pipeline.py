@@ -1,0 +1,200 @@
+"""The whole path, CSV to stored points: ``python -m benchmarks.pipeline``.
+
+A generated DCGM export through streamer, proxy, two brokers that sync before each answer, collector
+and SQLite, every part a process of its own on this machine; beside it the same file through Redis
+Streams and a plain Python writer, in one run. Time runs from the start of the reader's process to
+the last point in the store. CPU seconds are each process's own, the start of our servers not counted.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+
+from benchmarks.harness import Server, cpu_of, warm_up
+from benchmarks.ours import ROOT, TOKEN, python_server
+from benchmarks.peers import is_here, start_redis
+from common.storage.sqlite import SqliteStore
+from streamer.sources.generator import write_csv
+
+METRICS = 10
+START = datetime(2025, 7, 18, 20, 42, 34, tzinfo=UTC)
+LOOK_SECONDS = 0.02
+RUN_SECONDS = 600.0
+TOPIC = "telemetry"
+
+
+class Outcome(NamedTuple):
+    """A run: points in the store, seconds it took, CPU seconds by process."""
+
+    name: str
+    points: int
+    seconds: float
+    cpu: Mapping[str, float]
+
+    def row(self) -> str:
+        """A line of the table."""
+        parts = ", ".join(
+            f"{name} {used / self.points * 1e6:.2f}" for name, used in self.cpu.items()
+        )
+        total = sum(self.cpu.values()) / self.points * 1e6
+        return f"| {self.name} | {self.points / self.seconds:,.0f} | {total:.2f} | {parts} |"
+
+
+def environment(**given: object) -> dict[str, str]:
+    """Options of a process of ours."""
+    shared = {"SERVICE_TOKEN": TOKEN.get_secret_value(), "LOG_LEVEL": "warning"}
+    return shared | {name: str(value) for name, value in given.items()}
+
+
+@contextlib.contextmanager
+def our_servers(directory: Path, **store: object) -> Iterator[dict[str, Server]]:
+    """Two brokers, a proxy and a collector, ready."""
+    with contextlib.ExitStack() as stack:
+        servers: dict[str, Server] = {}
+
+        def start(name: str, module: str, **given: object) -> Server:
+            server = python_server(["-m", module], environment(**given))
+            servers[name] = stack.enter_context(server)
+            return servers[name]
+
+        brokers = []
+        for name in ("broker-0", "broker-1"):
+            broker = start(name, "broker", BROKER_NAME=name, DATA_DIR=directory / name)
+            brokers.append(f"{name}={broker.address}")
+        proxy = start("proxy", "proxy", BROKERS=",".join(brokers))
+        queue = {"MSG_QUEUE_ADDR": proxy.address, "MSG_QUEUE_TOPIC": TOPIC}
+        start("collector", "collector", DATA_DIR=directory / "collector", **queue, **store)
+        yield servers
+
+
+def run_ours(csv: Path, points: int, directory: Path) -> Outcome:
+    """Streamer to SQLite; the points are counted in the file."""
+    path = directory / "points.db"
+    with our_servers(directory, STORE="sqlite", SQLITE_PATH=path) as servers:
+        outcome = feed(csv, points, servers, "streamer, proxy, 2 brokers, collector, SQLite")
+    store = SqliteStore(path, writable=False)
+    check(store.stats().points, points)
+    store.close()
+    return outcome
+
+
+def feed(csv: Path, points: int, servers: Mapping[str, Server], name: str) -> Outcome:
+    """Start the streamer, wait until the collector has stored all."""
+    before = {each: cpu_of(server.pids) for each, server in servers.items()}
+    given = environment(
+        PORT=0,
+        MSG_QUEUE_ADDR=servers["proxy"].address,
+        MSG_QUEUE_TOPIC=TOPIC,
+        CSV_PATH=csv,
+        EVENT_TIME="keep",
+        EXIT_WHEN_DONE="true",
+    )
+    command = [sys.executable, "-m", "streamer"]
+    began = time.perf_counter()
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | given) as streamer:
+        asyncio.run(until_stored(servers["collector"].address, points))
+        seconds = time.perf_counter() - began
+        used = cpu_at_end(streamer)
+    cpu = {each: cpu_of(server.pids) - before[each] for each, server in servers.items()}
+    return Outcome(name, points, seconds, {"streamer": used, **cpu})
+
+
+async def until_stored(address: str, points: int) -> None:
+    """Return when a collector says that it has stored so many points."""
+    async with asyncio.timeout(RUN_SECONDS), aiohttp.ClientSession() as session:
+        while True:
+            async with session.get(address + "/stats") as answer:
+                stats: dict[str, Any] = await answer.json()
+            if stats["telemetry_new"] >= points:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def run_plain(csv: Path, points: int, directory: Path) -> Outcome:
+    """Redis Streams between two plain processes."""
+    path = directory / "plain.db"
+    with start_redis(directory) as redis:
+        before = cpu_of(redis.pids)
+        plain = [sys.executable, "-m", "benchmarks.plain"]
+        began = time.perf_counter()
+        consume = [*plain, "consume", str(path), redis.address, str(points)]
+        with subprocess.Popen(consume, cwd=ROOT) as consumer:
+            with subprocess.Popen(
+                [*plain, "produce", str(csv), redis.address], cwd=ROOT
+            ) as producer:
+                produced = cpu_at_end(producer)
+            consumed = cpu_at_end(consumer)
+        seconds = time.perf_counter() - began
+        cpu = {"producer": produced, "redis": cpu_of(redis.pids) - before, "writer": consumed}
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        check(db.execute("SELECT count(*) FROM point").fetchone()[0], points)
+    return Outcome("csv, json, Redis Streams (everysec), sqlite3", points, seconds, cpu)
+
+
+def cpu_at_end(process: subprocess.Popen[bytes]) -> float:
+    """Wait for a process; its CPU seconds, from its first to its last."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{process.args!r} failed")
+    return usage.ru_utime + usage.ru_stime
+
+
+def check(found: int, points: int) -> None:
+    """Refuse a figure of a run that did not do its work."""
+    if found != points:
+        raise RuntimeError(f"{found} points are stored, {points} were in the file")
+
+
+def in_directory(work: Callable[[Path], Outcome]) -> Outcome:
+    """Run in a directory of its own on the project's disk."""
+    directory = Path(tempfile.mkdtemp(dir=ROOT, prefix=".bench-"))
+    try:
+        warm_up(directory)
+        return work(directory)
+    finally:
+        shutil.rmtree(directory)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gpus", type=int, default=1000)
+    parser.add_argument("--seconds", type=int, default=240)
+    parser.add_argument("--csv", type=Path, help="a DCGM export instead; no point in it twice")
+    parser.add_argument("--alone", action="store_true", help="without Redis and the plain writer")
+    given = parser.parse_args()
+    runs = [run_ours] if given.alone or not is_here("redis") else [run_ours, run_plain]
+    directory = Path(tempfile.mkdtemp(dir=ROOT, prefix=".bench-"))
+    try:
+        csv = given.csv or directory / "fleet.csv"
+        if given.csv is None:
+            with csv.open("wb") as file:
+                write_csv(file, given.gpus, given.seconds, START, seed=1)
+        with csv.open("rb") as file:
+            points = sum(1 for _ in file) - 1
+        print(f"{points:,} points\n")
+        print("| path | points/s | CPU s a million points | of these |")
+        print("| --- | --- | --- | --- |")
+        for run in runs:
+            print(in_directory(partial(run, csv, points)).row(), flush=True)
+    finally:
+        shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    main()
