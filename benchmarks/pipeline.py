@@ -3,7 +3,8 @@
 A generated DCGM export through streamer, proxy, two brokers that sync before each answer, collector
 and SQLite, every part a process of its own on this machine; beside it the same file through Redis
 Streams and a plain Python writer, in one run. Time runs from the start of the reader's process to
-the last point in the store. CPU seconds are each process's own, the start of our servers not counted.
+the last point in the store. CPU seconds are each process's own, the start of our servers not
+counted.
 """
 
 import argparse

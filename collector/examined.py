@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from collector.known import Known
 from collector.letters import letter_of
 from collector.spool import Entry, Origin
 from collector.validate import Reject, Verdict, examine
@@ -31,7 +32,7 @@ class Examined:
         return len(self.offsets)
 
 
-def examine_delivery(delivery: Delivery) -> Examined:
+def examine_delivery(delivery: Delivery, known: Known) -> Examined:
     """Validate every message of a delivery."""
     whole = parse_receipt(delivery.receipt)
     origin = Origin(whole.broker, delivery.partition, [])
@@ -39,7 +40,7 @@ def examine_delivery(delivery: Delivery) -> Examined:
     offsets = range(delivery.offset, delivery.offset + len(delivery.payloads))
     examined = Examined(entry, offsets, {}, [], [])
     for offset, payload in zip(offsets, delivery.payloads, strict=True):
-        take(examined, offset, examine(payload))
+        take(examined, offset, examine(payload, known))
     return examined
 
 

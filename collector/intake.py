@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 from collector.acker import Acker
 from collector.examined import Examined, examine_delivery, receipts_of
 from collector.held import Held
+from collector.known import Known
 from collector.leases import Leases
 from collector.letters import Letters
 from collector.spool import Spool
@@ -57,6 +58,7 @@ class Intake:
         self._disk = disk
         self._clock = clock
         self._spool_bytes = spool_bytes
+        self._known = Known()
         self._examined: asyncio.Queue[Examined] = asyncio.Queue(handlers)
 
     async def receive(self, consumer: Consumer) -> None:
@@ -64,7 +66,7 @@ class Intake:
         async for delivery in consumer.deliveries():
             self.delivered += len(delivery.payloads)
             self._leases.take(delivery.receipt)
-            await self._examined.put(examine_delivery(delivery))
+            await self._examined.put(examine_delivery(delivery, self._known))
 
     async def spool(self) -> None:
         """Spool and settle, for ever."""

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from collector.validate import count_points, decode_spooled
+from collector.known import Known
+from collector.validate import count_points, examine
 from common import logs
 from common.journal import position
 from common.journal.files import Files
@@ -86,6 +87,7 @@ class Spool:
         self._position_path = directory / POSITION_FILE
         self._memory: deque[Spooled] = deque()
         self._held_points = 0
+        self._known = Known()
         kept = position.load(files, self._position_path) or {}
         self.end = self._journal.next_offset
         self.read_offset = max(int(kept.get("offset", 0)), self._journal.first_offset)
@@ -152,7 +154,7 @@ class Spool:
             return []
         if records[0].offset > self.read_offset:
             log.error("spool damaged", first=self.read_offset, last=records[0].offset - 1)
-        return [read_record(record, self.read_offset) for record in records]
+        return [read_record(record, self.read_offset, self._known) for record in records]
 
     def took(self, items: Sequence[Spooled]) -> None:
         """Go on behind what was read from disk; nothing read means that nothing is there."""
@@ -195,10 +197,10 @@ def as_spooled(entry: Entry, offset: int) -> Spooled:
     )
 
 
-def read_record(record: Record, read_offset: int) -> Spooled:
+def read_record(record: Record, read_offset: int, known: Known) -> Spooled:
     """The samples of a record from a place in it on."""
     first = max(read_offset - record.offset, 0)
-    parts = [decode_spooled(payload) for payload in record.payloads()[first:]]
+    parts = [examine(payload, known).samples for payload in record.payloads()[first:]]
     samples = [sample for part in parts for sample in part]
     meta = msgspec.msgpack.decode(record.meta, type=Meta) if record.meta else Meta()
     origin = meta.origin and meta.origin._replace(offsets=meta.origin.offsets[first:])

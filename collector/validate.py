@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from collector.known import Known
 from common.models import MAX_TEXT, SCHEMA_VERSION, Batch, Gpu, Sample, sample_problem
 
 PART_BYTES = 1 << 20
@@ -73,17 +74,17 @@ class LooseSample(msgspec.Struct):
     metrics: dict[str, msgspec.Raw]
 
 
-def examine(payload: bytes) -> Verdict:
+def examine(payload: bytes, known: Known) -> Verdict:
     """Decode a message; a broken sample or value never takes its neighbours with it."""
     try:
+        samples = known.samples_of(payload)
+        if samples and b"\n" not in payload:
+            return Verdict(payload, samples, [])
         batch = _DECODER.decode(payload)
     except _UNREADABLE:
         return examine_loosely(payload)
     if batch.schema != SCHEMA_VERSION:
         return wrong_schema(batch.schema, payload)
-    samples = batch.samples
-    if samples and not any(map(sample_problem, samples)) and b"\n" not in payload:
-        return Verdict(payload, samples, [])
     return sort_out(batch, [], [])
 
 
@@ -196,11 +197,6 @@ def rejected(reason: str, detail: str, payload: bytes) -> Verdict:
 def wrong_schema(version: int, payload: bytes) -> Verdict:
     """A batch of a version this software does not know."""
     return rejected("bad_schema", f"version {version}, known is {SCHEMA_VERSION}", payload)
-
-
-def decode_spooled(payload: bytes) -> list[Sample]:
-    """The samples of a payload that was examined before."""
-    return _DECODER.decode(payload).samples
 
 
 def count_points(samples: Sequence[Sample]) -> int:

@@ -29,6 +29,7 @@ from common.wire import message_id
 log = logs.get("collector.writer")
 
 MOST_BATCHES = 10
+REST = 8.0
 BY_STORE = "refused_by_store"
 
 
@@ -58,6 +59,7 @@ class Writer:
         self._clock = clock
         self._batch_points = batch_points
         self._flush_seconds = flush_seconds
+        self._rested = 0.0
 
     async def run(self) -> None:
         """Write for ever."""
@@ -65,7 +67,10 @@ class Writer:
             items, end = await self._gather()
             samples = [sample for item in items for sample in item.samples]
             if samples:
+                began = self._clock.monotonic()
                 await self._write(items, samples)
+                now = self._clock.monotonic()
+                self._rested = now + (now - began) * REST
             await run_in(self._disk, self._spool.written, end)
             self._settle(items)
             self._intake.check_room()
@@ -107,21 +112,23 @@ class Writer:
     async def _gather(self) -> tuple[list[Spooled], int]:
         """Collect until a write is full or its first sample has waited long enough.
 
-        What waits already is taken along, up to ten times a full write: the more there is to do,
-        the less each point costs.
+        What waits already is taken along, up to ten times a full write, and a full write waits
+        until the store has rested: the more a write has to do, the less each point costs.
         """
         await self._wait_for_spooled()
         gathered: list[Spooled] = []
         points = 0
         deadline = self._clock.monotonic() + self._flush_seconds
+        rested = min(self._rested, deadline)
         while points < self._batch_points * MOST_BATCHES:
             items = await self._next()
             gathered += items
             points += sum(item.points for item in items)
             if items:
                 continue
-            left = deadline - self._clock.monotonic()
-            if points >= self._batch_points or left <= 0 or not await self._wait_for_spooled(left):
+            until = rested if points >= self._batch_points else deadline
+            left = until - self._clock.monotonic()
+            if left <= 0 or not await self._wait_for_spooled(left):
                 break
         return gathered, self._spool.read_offset
 

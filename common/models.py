@@ -1,6 +1,7 @@
 """The data model: a sample is one GPU at one moment, a batch is what a streamer publishes."""
 
 import math
+from collections.abc import Collection
 from typing import Annotated
 
 import msgspec
@@ -55,19 +56,26 @@ class Batch(msgspec.Struct, omit_defaults=True):
 
 def sample_problem(sample: Sample) -> str | None:
     """Return why a sample must not be stored, as a closed reason, or None when it may."""
-    gpu = sample.gpu
-    if not gpu.uuid and not (gpu.hostname and (gpu.gpu_id or gpu.device)):
-        return "no_identity"
-    if len(gpu.labels) > MAX_LABELS:
-        return "too_many_labels"
+    if problem := gpu_problem(sample.gpu):
+        return problem
     if not EARLIEST_MS <= sample.timestamp <= LATEST_MS:
         return "bad_timestamp"
-    if not sample.metrics:
-        return "no_metric"
-    if len(sample.metrics) > MAX_METRICS:
-        return "too_many_metrics"
     if not all(map(math.isfinite, sample.metrics.values())):
         return "not_finite"
-    if not all(0 < len(name) <= MAX_TEXT for name in sample.metrics):
-        return "bad_metric_name"
-    return None
+    return names_problem(sample.metrics)
+
+
+def gpu_problem(gpu: Gpu) -> str | None:
+    """Return why no sample may speak of a GPU, or None when one may."""
+    if not gpu.uuid and not (gpu.hostname and (gpu.gpu_id or gpu.device)):
+        return "no_identity"
+    return "too_many_labels" if len(gpu.labels) > MAX_LABELS else None
+
+
+def names_problem(names: Collection[str]) -> str | None:
+    """Return why a sample must not have metrics of these names, or None when it may."""
+    if not names:
+        return "no_metric"
+    if len(names) > MAX_METRICS:
+        return "too_many_metrics"
+    return None if all(0 < len(name) <= MAX_TEXT for name in names) else "bad_metric_name"

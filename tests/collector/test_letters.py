@@ -5,9 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from collector.validate import decode_spooled
 from common.errors import BrokerUnreachable, NotFound, TooLarge
-from common.models import Gpu, Sample
+from common.models import Batch, Gpu, Sample
 from tests.collector.conftest import Start
 from tests.collector.fakes import (
     T0,
@@ -22,6 +21,10 @@ from tests.collector.fakes import (
 from tests.support.waiting import until
 
 BROKEN = b'{"gpu": {"uuid": "GPU-a"}, "timestamp": 3, "metrics": {"power": 1.0}}'
+
+
+def decode_spooled(payload: bytes) -> list[Sample]:
+    return msgspec.json.decode(payload, type=Batch).samples
 
 
 def receipt(offset: int, delivered: str = "ff") -> str:

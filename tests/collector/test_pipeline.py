@@ -110,7 +110,7 @@ async def test_what_does_not_fit_into_memory_comes_from_disk(start: Start) -> No
         store.here.set()
         await until(lambda: len(store.stored) == 200)
     order = [at for event, given in store.events if event == "store" for at in given]
-    assert order == list(range(200))
+    assert [*dict.fromkeys(order)] == [*range(200)]  # a few are written twice, to try the store
 
 
 async def test_a_restart_writes_what_the_spool_holds(start: Start) -> None:

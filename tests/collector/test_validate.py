@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.validate import Verdict, decode_spooled, examine
+from collector import validate
+from collector.known import Known
+from collector.validate import Verdict
 from common.models import MAX_METRICS, Batch, Sample
 from tests.collector.fakes import T0, message, raw_message, sample
 
@@ -39,6 +41,18 @@ UNREADABLE = [
     GOOD.replace(b"GPU-a", b"\xff"),
     GOOD.replace(b"1.0", b"1e999"),
 ]
+
+
+def examine(payload: bytes) -> Verdict:
+    """The verdict of one who knows nothing, and of one who has seen it all, which are the same."""
+    known = Known()
+    verdict = validate.examine(payload, known)
+    assert validate.examine(payload, known) == verdict
+    return verdict
+
+
+def decode_spooled(payload: bytes) -> list[Sample]:
+    return msgspec.json.decode(payload, type=Batch).samples
 
 
 def reasons(verdict: Verdict) -> list[str]:
