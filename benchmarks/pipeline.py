@@ -33,7 +33,7 @@ from streamer.sources.generator import write_csv
 
 METRICS = 10
 START = datetime(2025, 7, 18, 20, 42, 34, tzinfo=UTC)
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.1
 RUN_SECONDS = 600.0
 TOPIC = "telemetry"
 

@@ -66,7 +66,7 @@ class CollectorOptions(StoreWriterOptions):
         "SPOOL_SEGMENT_BYTES", 16 << 20, "Size of a spool file.", ge=4096
     )
     spool_memory_points: int = option(
-        "SPOOL_MEMORY_POINTS", 100_000, "Spooled points also kept decoded in memory.", ge=0
+        "SPOOL_MEMORY_POINTS", 300_000, "Spooled points also kept decoded in memory.", ge=0
     )
 
     @model_validator(mode="after")

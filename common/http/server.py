@@ -11,7 +11,7 @@ from typing import TypeVar
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common import logs
+from common import garbage, logs
 from common.lifecycle import Lifecycle
 from common.options import ServiceOptions
 
@@ -75,6 +75,7 @@ def serve(options: Table, create_app: Callable[[Table, Lifecycle], ASGIApp]) -> 
     longest_seconds = LONGEST_STOP_GRACES * options.shutdown_grace_seconds
     lifecycle.on_stop(lambda: leave_after(longest_seconds))
     server = make_server(create_app(options, lifecycle), options, lifecycle)
+    garbage.calm()
     try:
         server.run()
     except KeyboardInterrupt:
