@@ -13,6 +13,7 @@ from api.options import ApiOptions
 from broker.app import create_app as create_broker
 from broker.options import BrokerOptions
 from cli.bench.report import BenchPlan, run_bench
+from cli.dlq import DlqPlan, run_dlq
 from cli.doctor.examine import Patient
 from cli.doctor.local import patients_of
 from cli.doctor.report import run_doctor
@@ -134,6 +135,33 @@ def bench(
 ) -> None:
     """Measure disk, queue, latency and the whole path on this machine; about a minute a run."""
     raise typer.Exit(run_bench(BenchPlan(directory.resolve(), scale, runs, output, against)))
+
+
+@app.command("dlq")
+def dlq(
+    topic: Annotated[str, typer.Option(help="Topic.")] = "telemetry",
+    group: Annotated[str, typer.Option(help="Group whose dead letters they are.")] = "collectors",
+    redrive: Annotated[
+        bool, typer.Option("--redrive", help="Deliver them again, to their group alone.")
+    ] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Throw them away.")] = False,
+    rate: Annotated[float, typer.Option(min=0.1, help="Letters a second, for --redrive.")] = 100.0,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Letters listed a broker.")] = 20,
+    queue: Annotated[
+        str | None, typer.Option(help="URL of the proxy [env: MSG_QUEUE_ADDR].")
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """List dead letters with the reason of each, deliver them again, or throw them away.
+
+    The token is SERVICE_TOKEN, or the one kept in the data directory.
+    """
+    if redrive and purge:
+        raise typer.BadParameter("--redrive and --purge are two things", param_hint="--purge")
+    act = "redrive" if redrive else "purge" if purge else "list"
+    plan = DlqPlan(data_dir, queue, topic, group, act, limit, rate, as_json)
+    raise typer.Exit(run_dlq(plan))
 
 
 @app.command("doctor")

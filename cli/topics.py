@@ -9,25 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from pydantic import SecretStr
 from rich.console import Console
 
+from cli.queue import open_queue
 from common.errors import TelemetryError
-from common.options import Options, option
-from common.queue.http import open_session, request
+from common.queue.http import request
 from proxy.ring import Ring
 
-REQUEST_SECONDS = 10.0
 EXIT_FAILED = 3
 
 _ORDINAL = re.compile(r"(.*?)(\d+)")
-
-
-class TopicsOptions(Options):
-    """What the command reads from the environment."""
-
-    queue_url: str = option("MSG_QUEUE_ADDR", "http://127.0.0.1:7080", "URL of the proxy.")
-    service_token: SecretStr = option("SERVICE_TOKEN", SecretStr(""), "Shared secret.")
 
 
 @dataclass(frozen=True)
@@ -74,12 +65,7 @@ def run_topics(plan: TopicsPlan) -> int:
 
 async def ask(plan: TopicsPlan) -> tuple[Any, Any]:
     """``GET /status`` and ``GET /topics`` of the proxy."""
-    options = TopicsOptions.load({})
-    token = options.service_token
-    kept = plan.data_dir / "secrets" / "service-token"
-    if not token.get_secret_value() and kept.exists():
-        token = SecretStr(kept.read_text(encoding="utf-8").strip())
-    session = open_session(plan.queue_url or options.queue_url, token, REQUEST_SECONDS)
+    session = open_queue(plan.data_dir, plan.queue_url)
     try:
         return await request(session, "GET", "/status"), await request(session, "GET", "/topics")
     finally:

@@ -169,11 +169,10 @@ def listed_brokers(ward: Ward, options: ProxyOptions) -> list[Address]:
 
 def check_collector(ward: Ward, options: CollectorOptions) -> None:
     """Its spool and its store."""
-    path = options.data_dir
-    check_volume(ward, "DATA_DIR", path)
-    disk.check_room(
-        ward, "DATA_DIR", path, options.spool_bytes, "SPOOL_BYTES, which an absent store fills"
-    )
+    if (path := options.data_dir) is not None:
+        check_volume(ward, "DATA_DIR", path)
+        what_for = "SPOOL_BYTES, which an absent store fills"
+        disk.check_room(ward, "DATA_DIR", path, options.spool_bytes, what_for)
     if options.store == "sqlite":
         check_volume(ward, "SQLITE_PATH", options.sqlite_path.parent)
     stores.check_store(ward, options)

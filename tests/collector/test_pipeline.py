@@ -229,7 +229,7 @@ async def test_nothing_is_acked_before_it_is_spooled(desk: Desk) -> None:
 
 
 async def test_a_spool_on_a_full_disk_acks_nothing_and_goes_on(desk: Desk) -> None:
-    desk.files.fail("write", errno.ENOSPC, at=3, times=5, short=20)
+    desk.files.fail("write", errno.ENOSPC, at=3, times=50, short=20)
     desk.queue.put(delivery(0))
     await until(lambda: len(desk.acked()) == 1)
     desk.queue.put(delivery(1))
