@@ -59,14 +59,16 @@ class Intake:
         self._clock = clock
         self._spool_bytes = spool_bytes
         self._known = Known()
-        self._examined: asyncio.Queue[Examined] = asyncio.Queue(handlers)
+        self._examined: asyncio.Queue[Examined] = asyncio.Queue()
+        self._handlers = asyncio.Semaphore(handlers)
 
     async def receive(self, consumer: Consumer) -> None:
         """Receive and validate, for ever."""
         async for delivery in consumer.deliveries():
             self.delivered += len(delivery.payloads)
             self._leases.take(delivery.receipt)
-            await self._examined.put(examine_delivery(delivery, self._known))
+            await self._handlers.acquire()
+            self._examined.put_nowait(examine_delivery(delivery, self._known))
 
     async def spool(self) -> None:
         """Spool and settle, for ever."""
@@ -79,6 +81,7 @@ class Intake:
             await self._keep(batch)
             for examined in batch:
                 self._settle(examined)
+                self._handlers.release()
 
     def check_room(self) -> None:
         """Look again whether the spool is below its cap; one in which nothing waits is."""

@@ -48,7 +48,7 @@ class CollectorOptions(StoreWriterOptions):
     handlers: int = option(
         "MAX_CONCURRENT_HANDLERS",
         32,
-        "Deliveries validated and not yet spooled; further ones are not read from the stream.",
+        "Deliveries being validated and spooled; further ones are not read from the streams.",
         ge=1,
         le=10_000,
     )

@@ -105,7 +105,7 @@ class Storing:
     def _count(self, samples: Sequence[Sample], written: Written, whole: bool) -> None:
         """What only tried the store is written, and counted, again; it was new the first time."""
         self.points += written.points if whole else 0
-        self.new_points += written.new_points
+        self.new_points += written.new_points or 0
         if len(self.gpus) < MOST_GPUS:
             self.gpus.update({sample.gpu.uuid or sample.gpu.id for sample in samples})
 
