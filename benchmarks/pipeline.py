@@ -1,10 +1,10 @@
 """The whole path, CSV to stored points: ``python -m benchmarks.pipeline``.
 
 A generated DCGM export through streamer, proxy, two brokers that sync before each answer, collector
-and SQLite, every part a process of its own on this machine; beside it the same file through Redis
-Streams and a plain Python writer, in one run. Time runs from the start of the reader's process to
-the last point in the store. CPU seconds are each process's own, the start of our servers not
-counted.
+and SQLite, every part a process of its own on this machine; the same into InfluxDB, if that is
+here; and beside them the same file through Redis Streams and a plain Python writer, in one run.
+Time runs from the start of the reader's process to the last point in the store. CPU seconds are
+each process's own, the start of our servers not counted.
 """
 
 import argparse
@@ -26,9 +26,11 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from benchmarks.harness import Server, cpu_of, warm_up
+from benchmarks.influx import influxd, influxdb_environment, start_influxd
 from benchmarks.ours import ROOT, TOKEN, python_server
 from benchmarks.peers import is_here, start_redis
-from common.storage.sqlite import SqliteStore
+from common.storage.factory import open_store
+from common.storage.options import KINDS, StoreOptions
 from streamer.sources.generator import write_csv
 
 METRICS = 10
@@ -84,13 +86,32 @@ def our_servers(directory: Path, **store: object) -> Iterator[dict[str, Server]]
 
 def run_ours(csv: Path, points: int, directory: Path) -> Outcome:
     """Streamer to SQLite; the points are counted in the file."""
-    path = directory / "points.db"
-    with our_servers(directory, STORE="sqlite", SQLITE_PATH=path) as servers:
+    place = {"STORE": "sqlite", "SQLITE_PATH": str(directory / "points.db")}
+    with our_servers(directory, **place) as servers:
         outcome = feed(csv, points, servers, "streamer, proxy, 2 brokers, collector, SQLite")
-    store = SqliteStore(path, writable=False)
-    check(store.stats().points, points)
-    store.close()
+    check(stored_points(place), points)
     return outcome
+
+
+def run_influxdb(csv: Path, points: int, directory: Path) -> Outcome:
+    """Streamer to InfluxDB; its own CPU time is a row among the others."""
+    name = "streamer, proxy, 2 brokers, collector, InfluxDB"
+    with start_influxd(directory) as influxd:
+        place = influxdb_environment(influxd)
+        with our_servers(directory, **place) as servers:
+            outcome = feed(csv, points, {**servers, "influxd": influxd}, name)
+        check(stored_points(place), points)
+    return outcome
+
+
+def stored_points(place: Mapping[str, str]) -> int:
+    """Ask a store how many points it has, as the API would."""
+    given: dict[str, Any] = {"service_token": TOKEN, **place}
+    store = open_store(StoreOptions(**given), writable=False)
+    try:
+        return store.stats().points
+    finally:
+        store.close()
 
 
 def feed(csv: Path, points: int, servers: Mapping[str, Server], name: str) -> Outcome:
@@ -120,7 +141,7 @@ async def until_stored(address: str, points: int) -> None:
         while True:
             async with session.get(address + "/stats") as answer:
                 stats: dict[str, Any] = await answer.json()
-            if stats["telemetry_new"] >= points:
+            if stats["telemetry_stored"] >= points and not stats["spool_messages"]:
                 return
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -177,9 +198,12 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=1000)
     parser.add_argument("--seconds", type=int, default=240)
     parser.add_argument("--csv", type=Path, help="a DCGM export instead; no point in it twice")
-    parser.add_argument("--alone", action="store_true", help="without Redis and the plain writer")
+    parser.add_argument("--alone", action="store_true", help="ours into SQLite only")
     given = parser.parse_args()
-    runs = [run_ours] if given.alone or not is_here("redis") else [run_ours, run_plain]
+    runs = [run_ours]
+    if not given.alone:
+        runs += [run_influxdb] if influxd() and "influxdb" in KINDS else []
+        runs += [run_plain] if is_here("redis") else []
     directory = Path(tempfile.mkdtemp(dir=ROOT, prefix=".bench-"))
     try:
         csv = given.csv or directory / "fleet.csv"
