@@ -15,7 +15,7 @@ import msgspec
 
 from broker.ranges import Ranges
 from broker.surroundings import Surroundings
-from common.errors import Unavailable
+from common.errors import DiskFull, Unavailable
 from common.journal import position
 from common.journal.frame import Record
 from common.journal.journal import Journal
@@ -144,11 +144,19 @@ class DeadLetters:
         new = {letter.id: (letter, payload) for letter, payload in letters}
         fresh = [written for id_, written in new.items() if id_ not in self._ids]
         if fresh:
+            self._leave_reserve(sum(len(payload) for _, payload in fresh))
             self._append(fresh)
         self._ids.update((letter.id, None) for letter, _ in fresh)
         while len(self._ids) > IDS_KNOWN:
             self._ids.popitem(last=False)
         return len(fresh)
+
+    def _leave_reserve(self, adding: int) -> None:
+        """Keep room for what must not fail; a message that dies of itself may use it."""
+        reserve = self._shared.options.disk_reserve_bytes
+        free = self._shared.files.free(self._journal.directory) if reserve else 0
+        if reserve and free - adding < reserve:
+            raise DiskFull(f"the disk has {free} bytes left, of which {reserve} are reserved")
 
     def _read_ids(self) -> OrderedDict[str, None]:
         """The ids of the newest letters, as the log has them, those taken out included."""

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from broker import deadletters
-from tests.support.broker import running_broker
+from tests.broker.test_bounds import RESERVE, shrink
+from tests.support.broker import RunningBroker, running_broker
 from tests.support.client import Answer, BrokerClient
 
 
@@ -97,6 +98,17 @@ async def test_what_is_no_letter_is_refused_and_nothing_kept(
     assert (await client.request("GET", "/topics")).json["topics"] == [] or (
         await read(client, group="default")
     ).get("depth", 0) == 0
+
+
+async def test_letters_leave_the_reserve_free(running: RunningBroker) -> None:
+    await write(running.client, letter("a"))
+    disk = shrink(running)
+    disk.left = RESERVE + 10
+    answer = await write(running.client, letter("b", payload="x" * 100))
+    assert (answer.status, answer.code) == (503, "DISK_FULL")
+    assert (await write(running.client, letter("a"))).json == {"kept": 0, "already": 1}
+    disk.left = RESERVE * 2
+    assert (await write(running.client, letter("b"))).json == {"kept": 1, "already": 0}
 
 
 async def test_a_broker_that_drains_takes_none(client: BrokerClient) -> None:
