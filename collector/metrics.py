@@ -1,5 +1,6 @@
 """The collector's metrics, read from the truth at every scrape."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -62,7 +63,6 @@ class CollectorMetrics(MetricsCollector):
         alarm = GaugeMetricFamily("store_alarm", "1 while the store refuses us: see to it.")
         alarm.add_metric([], int(stats["store_alarm"]))
         yield alarm
-        if stats["lag"] is not None:
-            lag = GaugeMetricFamily("collector_group_lag", "Messages the group must settle.")
-            lag.add_metric([], stats["lag"])
-            yield lag
+        lag = GaugeMetricFamily("collector_group_lag", "Messages the group must settle.")
+        lag.add_metric([], math.nan if stats["lag"] is None else stats["lag"])
+        yield lag
