@@ -60,14 +60,14 @@ class Collector:
         await self._pipeline.open()
         self._pipeline.spawn(self.lifecycle)
         self.lifecycle.spawn("summary", self._summarise())
-        log.info("collector ready", **self.stats())
+        log.info("collector ready", **self._summary())
 
     async def stop(self) -> None:
         """Give back what is not acked, stop between two writes, close."""
         await self.lifecycle.cancel_tasks()
         if self._pipeline is not None:
             await self._pipeline.close()
-            log.info("collector stopped", **self.stats())
+            log.info("collector stopped", **self._summary())
         if self._lock is not None:
             unlock(self._lock)
 
@@ -102,9 +102,13 @@ class Collector:
         while True:
             await self.clock.sleep(SUMMARY_SECONDS)
             self._lag = await self._ask_lag()
-            if (stats := self.stats()) != last:
+            if (stats := self._summary()) != last:
                 log.info("summary", **stats)
                 last = stats
+
+    def _summary(self) -> Mapping[str, Any]:
+        """The statistics without what is only looked up."""
+        return {name: value for name, value in self.stats().items() if name != "cardinality"}
 
     async def _ask_lag(self) -> int | None:
         try:

@@ -5,13 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
+
 from collector.acker import Acker
 from collector.held import Held
+from collector.housekeeping import Housekeeping
 from collector.intake import Intake
 from collector.leases import Leases
 from collector.letters import Letters
 from collector.options import SPOOLED, STORED, CollectorOptions
-from collector.retention import Retention
 from collector.spool import Spool
 from collector.storing import Storing
 from collector.writer import Writer
@@ -20,6 +22,8 @@ from common.journal.files import DiskFiles
 from common.lifecycle import Lifecycle
 from common.queue.base import Consumer
 from common.storage.base import Store
+from common.storage.cardinality import Caps, CardinalityGuard
+from common.storage.upkeep import Upkeep
 
 
 class SpoolLeftError(Exception):
@@ -45,8 +49,15 @@ class Pipeline:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._spool = open_spool(options)
-        self._storing = Storing(open_store, self._store_thread, clock)
-        self._retention = Retention(self._storing, options.retention_seconds, clock)
+        guard = CardinalityGuard(
+            Caps(
+                options.max_gpus, options.max_metrics, options.max_labels, options.max_label_values
+            )
+        )
+        self._storing = Storing(open_store, guard, self._store_thread, clock)
+        upkeep = Upkeep(options.retention_seconds, options.rollup_retention_seconds)
+        self._housekeeping = Housekeeping(self._storing, upkeep, clock)
+        self._guard = guard
         self._letters = Letters(consumers[0], clock)
         self._leases = Leases(consumers[0], clock, wanted=not self._spool.durable)
         self._acker = Acker(consumers[0], clock)
@@ -63,6 +74,7 @@ class Pipeline:
         self._writer = Writer(
             self._spool,
             self._storing,
+            guard,
             self._intake,
             self._letters,
             self._acker,
@@ -85,8 +97,7 @@ class Pipeline:
         lifecycle.spawn("ack", self._acker.run(), vital=True)
         lifecycle.spawn("ack-postponed", self._acker.run_postponed(), vital=True)
         lifecycle.spawn("write", self._writer.run(), vital=True)
-        if self._options.retention_seconds:
-            lifecycle.spawn("retention", self._retention.run(), vital=True)
+        lifecycle.spawn("housekeeping", self._housekeeping.run(), vital=True)
         if not self._spool.durable:
             lifecycle.spawn("leases", self._leases.run(), vital=True)
 
@@ -111,6 +122,7 @@ class Pipeline:
             "telemetry_stored": self._storing.points,
             "telemetry_new": self._storing.new_points,
             "store_failures": self._storing.failures,
+            "cardinality": msgspec.to_builtins(self._guard.report()),
             "store_problem": self._storing.problem,
             "store_alarm": self._storing.alarm,
             "spool_messages": self._spool.pending,

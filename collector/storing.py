@@ -10,6 +10,8 @@ from common.errors import StoreUnavailable
 from common.models import Sample
 from common.retry import Backoff
 from common.storage.base import Store, StoreRefused, WriteRefused, Written
+from common.storage.cardinality import CardinalityGuard
+from common.storage.upkeep import Done, Upkeep
 from common.threads import run_in
 
 log = logs.get("collector.storing")
@@ -26,7 +28,13 @@ class Storing:
     ``problem`` is why the last write was not taken, ``alarm`` whether somebody must see to it.
     """
 
-    def __init__(self, open_store: Callable[[], Store], thread: Executor, clock: Clock) -> None:
+    def __init__(
+        self,
+        open_store: Callable[[], Store],
+        guard: CardinalityGuard,
+        thread: Executor,
+        clock: Clock,
+    ) -> None:
         self.points = 0
         self.new_points = 0
         self.failures = 0
@@ -34,6 +42,7 @@ class Storing:
         self.alarm = False
         self.gpus: set[str] = set()
         self._open_store = open_store
+        self._guard = guard
         self._store: Store | None = None
         self._thread = thread
         self._backoff = Backoff(clock)
@@ -54,34 +63,48 @@ class Storing:
             if whole and not self.problem:
                 return refusal
 
-    async def open(self) -> None:
-        """Open the store; one that cannot be opened now is opened for a write later."""
+    async def open(self) -> bool:
+        """Open the store and have the guard know what is in it; False when it cannot be now."""
         try:
-            self._store = await run_in(self._thread, self._open_store)
+            self._store = await run_in(self._thread, self._open)
         except StoreUnavailable as error:
             self.problem, self.alarm = error.message, isinstance(error, StoreRefused)
             log.error("store cannot be opened, the spool keeps everything", reason=error.message)
+        return self._store is not None
 
-    async def expire(self, before_ms: int) -> int:
-        """Delete a part of what is older, between two writes; 0 when nothing is, or can be now."""
+    async def until_open(self) -> None:
+        """Return once the store is open."""
+        while self._store is None and not await self.open():
+            await self._backoff.wait(HOPELESS_SECONDS if self.alarm else 0.0)
+
+    async def tend(self, upkeep: Upkeep, now: float) -> Done:
+        """Do a step of upkeep between two writes; nothing is done while the store is away."""
+        if self._store is None:
+            return Done(0, 0)
         try:
-            return await run_in(self._thread, lambda: self._opened().expire(before_ms))
+            return await run_in(self._thread, upkeep.step, self._store, now)
         except StoreUnavailable as error:
-            log.warning("old points not deleted", reason=error.message)
-            return 0
+            log.warning("store not kept", reason=error.message)
+            return Done(0, 0)
 
     def close(self) -> None:
         """Close the store; blocks."""
         if self._store is not None:
             self._store.close()
 
-    def _opened(self) -> Store:
-        if self._store is None:
-            self._store = self._open_store()
-        return self._store
+    def _open(self) -> Store:
+        store = self._open_store()
+        try:
+            self._guard.know_all_of(store)
+        except BaseException:
+            store.close()
+            raise
+        return store
 
     def _write(self, samples: Sequence[Sample]) -> Written:
-        return self._opened().write(samples)
+        if self._store is None:
+            raise StoreUnavailable("the store is not open yet")
+        return self._store.write(samples)
 
     async def _try(self, samples: Sequence[Sample], whole: bool) -> str | None:
         """Write once; ``problem`` is set when that did not even come to a refusal."""

@@ -1,36 +1,33 @@
 """From the spool into the store, in batches; what the store refuses, into dead letters."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
-
-import msgspec
 
 from collector.acker import Acker
 from collector.examined import receipts_of
 from collector.held import Held
 from collector.intake import Intake
 from collector.leases import Leases
-from collector.letters import HOPELESS_SECONDS, Letters, letter_of
+from collector.letters import HOPELESS_SECONDS, Letters
 from collector.narrow import Narrowing, Refused
-from collector.spool import Origin, Spool, Spooled
+from collector.refusals import Place, places_left, places_of, refused_by_guard, rejects_of
+from collector.spool import Spool, Spooled
 from collector.storing import Storing
-from collector.validate import Reject, as_message, count_points, parts_of
+from collector.validate import Reject
 from common import logs
 from common.clock import Clock
 from common.errors import TooLarge
 from common.models import Sample
 from common.queue.base import Letter
 from common.retry import Backoff
+from common.storage.cardinality import CardinalityGuard
 from common.threads import run_in
-from common.wire import message_id
 
 log = logs.get("collector.writer")
 
 MOST_BATCHES = 10
 REST = 8.0
-BY_STORE = "refused_by_store"
 
 
 class Writer:
@@ -40,6 +37,7 @@ class Writer:
         self,
         spool: Spool | Held,
         storing: Storing,
+        guard: CardinalityGuard,
         intake: Intake,
         letters: Letters,
         acker: Acker,
@@ -51,6 +49,7 @@ class Writer:
     ) -> None:
         self._spool = spool
         self._storing = storing
+        self._guard = guard
         self._intake = intake
         self._letters = letters
         self._acker = acker
@@ -63,6 +62,7 @@ class Writer:
 
     async def run(self) -> None:
         """Write for ever."""
+        await self._storing.until_open()
         while True:
             items, end = await self._gather()
             samples = [sample for item in items for sample in item.samples]
@@ -76,10 +76,20 @@ class Writer:
             self._intake.check_room()
 
     async def _write(self, items: Sequence[Spooled], samples: Sequence[Sample]) -> None:
-        """Store what the store takes, dead-letter what it refuses."""
-        words = await self._storing.write(samples)
-        if words is None:
-            return
+        """Store what the guard and the store take, dead-letter what they refuse."""
+        passed, kept_out = self._guard.admit(samples, self._clock.monotonic())
+        places: list[Place] | None = None
+        if kept_out:
+            places = places_of(items)
+            for reason, refused in refused_by_guard(samples, kept_out).items():
+                await self._bury(rejects_of(places, refused, reason))
+            places = places_left(places, samples, passed)
+        words = await self._storing.write(passed) if passed else None
+        if words is not None:
+            refused = await self._narrow(passed, words)
+            await self._bury(rejects_of(places or places_of(items), refused))
+
+    async def _narrow(self, samples: Sequence[Sample], words: str) -> list[Refused]:
         narrowing = Narrowing(self._storing.write)
         refused = await narrowing.run(samples, words)
         log.warning(
@@ -88,11 +98,12 @@ class Writer:
             writes=narrowing.writes,
             reason=words,
         )
-        rejects = list(rejects_of(items, refused))
-        await self._bury([letter for _, letter in rejects])
-        self._letters.count([reject for reject, _ in rejects])
+        return refused
 
-    async def _bury(self, letters: Sequence[Letter]) -> None:
+    async def _bury(self, rejected: Iterable[tuple[Reject, Letter]]) -> None:
+        rejects = list(rejected)
+        self._letters.count([reject for reject, _ in rejects])
+        letters = [letter for _, letter in rejects]
         while True:
             try:
                 return await self._letters.bury(letters)
@@ -162,37 +173,3 @@ class Writer:
         except TimeoutError:
             return False
         return True
-
-
-def rejects_of(
-    items: Sequence[Spooled], refused: Sequence[Refused]
-) -> Iterator[tuple[Reject, Letter]]:
-    """What the store refused, by message and by the store's words, with a letter of each."""
-    places = [
-        (item, index) for item in items for index, n in enumerate(item.counts) for _ in [*range(n)]
-    ]
-    by_place: defaultdict[tuple[int, int, str], dict[int, Sample]] = defaultdict(dict)
-    for part in refused:
-        for piece in part.pieces:
-            item, index = places[piece.at]
-            samples = by_place[item.offset, index, part.words]
-            known = samples.get(piece.at)
-            metrics = (known.metrics if known else {}) | piece.sample.metrics
-            samples[piece.at] = Sample(piece.sample.gpu, piece.sample.timestamp, metrics)
-    by_offset = {item.offset: item for item in items}
-    for (offset, index, words), samples in by_place.items():
-        yield from letters_of(by_offset[offset], index, words, list(samples.values()))
-
-
-def letters_of(
-    item: Spooled, index: int, words: str, samples: Sequence[Sample]
-) -> Iterator[tuple[Reject, Letter]]:
-    """The letters of one message's samples."""
-    origin = item.origin or Origin("unknown", 0, [0] * len(item.counts))
-    batch_id = message_id(origin.broker, origin.partition, origin.offsets[index])
-    points = count_points(samples)
-    for part in parts_of([msgspec.json.encode(sample) for sample in samples]):
-        content = as_message(batch_id, "dead-letter", samples[0].timestamp, part)
-        reject = Reject(BY_STORE, words, points, content)
-        yield reject, letter_of(reject, origin, index, item.attempt)
-        points = 0  # counted with the first part

@@ -11,7 +11,7 @@ from common.clock import SystemClock
 from common.errors import StoreUnavailable, TelemetryError
 from common.models import Batch, Gpu, Sample
 from common.queue.base import Delivery, Letter, Settled
-from common.storage.base import WriteRefused, Written
+from common.storage.base import GpuRecord, WriteRefused, Written
 
 T0 = 1_752_871_354_000
 
@@ -154,6 +154,19 @@ class FakeStore:
 
     def _points(self) -> int:
         return sum(len(each.metrics) for each in self.stored.values())
+
+    def metrics(self) -> list[str]:
+        """See ``Store``; nothing is known of before."""
+        return []
+
+    def gpus(self, *_: object) -> list[GpuRecord]:
+        """See ``Store``."""
+        return []
+
+    def roll_up(self, before_ms: int) -> int:
+        """See ``Store``; there are none."""
+        del before_ms
+        return 0
 
     def close(self) -> None:
         """See ``Store``."""

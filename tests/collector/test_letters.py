@@ -166,3 +166,42 @@ async def test_letters_of_what_waited_on_the_disk_name_their_message(start: Star
     (letter,) = queue.letters.values()
     assert letter.offset == 7
     assert letter.id.startswith("b:0:7/")
+
+
+async def test_what_the_guard_keeps_out_is_a_letter_and_the_rest_is_stored(start: Start) -> None:
+    queue, store = FakeQueue(), FakeStore()
+    pairs = [
+        message(*(Sample(Gpu(uuid=uuid), T0 + at, {"a": 1.0}) for uuid in ("GPU-a", "GPU-b")))
+        for at in range(3)
+    ]
+    async with start(queue, store, max_gpus=1, max_metrics=2) as pipeline:
+        queue.put(ranged(0, *pairs, message(sample(7, a=1.0, b=1.0, c=1.0))))
+        await until(lambda: len(queue.letters) == 4 and pipeline.stats()["spool_messages"] == 0)
+        stats = pipeline.stats()
+    assert stats["messages_errors"] == {"too_many_gpus": 3, "too_many_metric_names": 1}
+    assert (stats["cardinality"]["gpus_refused"], stats["cardinality"]["gpus"]) == (3, 1)
+    assert {(each.offset, each.error) for each in queue.letters.values()} == {
+        *((at, "too_many_gpus") for at in range(3)),
+        (3, "too_many_metric_names"),
+    }
+    assert {at: {*each.metrics} for at, each in store.stored.items()} == {
+        **{at: {"a"} for at in range(3)},
+        7: {"a", *store.stored[7].metrics},
+    }
+    assert len(store.stored[7].metrics) == 2
+
+
+async def test_a_refusal_beside_what_the_guard_keeps_out_names_its_own_message(
+    start: Start,
+) -> None:
+    queue, store = FakeQueue(), FakeStore()
+    store.refuses = lambda each, name: "no" if each.timestamp == T0 + 3 else ""
+    other = Sample(Gpu(uuid="GPU-b"), T0, {"a": 1.0})
+    async with start(queue, store, max_gpus=1) as pipeline:
+        queue.put(ranged(0, message(sample(1)), message(other), message(sample(2), sample(3))))
+        await until(lambda: len(queue.letters) == 2 and pipeline.stats()["spool_messages"] == 0)
+    assert {each.offset: each.error for each in queue.letters.values()} == {
+        1: "too_many_gpus",
+        2: "refused_by_store: no",
+    }
+    assert sorted(store.stored) == [1, 2]

@@ -11,8 +11,10 @@ from collector.storing import HOPELESS_SECONDS, PROBE_SAMPLES, Storing
 from common.errors import StoreUnavailable
 from common.models import Sample
 from common.storage.base import StoreRefused, WriteRefused, Written
+from common.storage.cardinality import Caps, CardinalityGuard
 from tests.collector.fakes import FakeStore, HastyClock, sample
 
+CAPS = Caps(gpus=10, metrics=10, labels=10, label_values=10)
 AWAY = StoreUnavailable("away", retry_after_seconds=2.5)
 
 
@@ -44,13 +46,14 @@ def thread() -> Iterator[ThreadPoolExecutor]:
 
 def storing_of(store: Any, thread: ThreadPoolExecutor, clock: HastyClock) -> Storing:
     """Only the writing side of a store is asked."""
-    return Storing(lambda: store, thread, clock)
+    return Storing(lambda: store, CardinalityGuard(CAPS), thread, clock)
 
 
 async def write(
     store: Any, thread: ThreadPoolExecutor, clock: HastyClock, count: int = 300
 ) -> tuple[Storing, str | None]:
     storing = storing_of(store, thread, clock)
+    await storing.until_open()
     words = await storing.write([sample(at, a=1.0, b=2.0) for at in range(count)])
     return storing, words
 
@@ -71,6 +74,7 @@ async def test_a_store_that_refuses_us_is_an_alarm_and_asked_seldom(
 ) -> None:
     store = Failing(StoreRefused("wrong token"), StoreRefused("wrong token"))
     storing = storing_of(store, thread, clock)
+    await storing.until_open()
     writing = asyncio.create_task(storing.write([sample(1)]))
     while not storing.alarm:  # noqa: ASYNC110  it tells nobody
         await asyncio.sleep(0)
@@ -99,9 +103,10 @@ async def test_a_store_that_cannot_be_opened_is_opened_later(
             raise answer
         return answer
 
-    storing = Storing(open_store, thread, clock)
-    await storing.open()
+    storing = Storing(open_store, CardinalityGuard(CAPS), thread, clock)
+    assert not await storing.open()
     assert storing.alarm
+    await storing.until_open()
     assert await storing.write([sample(1)]) is None
     assert (list(store.stored), storing.alarm) == ([1], False)
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from collector.retention import EVERY_SECONDS, Retention
+from collector.housekeeping import EVERY_SECONDS, Housekeeping
 from collector.storing import Storing
 from common.errors import StoreUnavailable
 from common.models import Gpu, Sample
+from common.storage.cardinality import Caps, CardinalityGuard
 from common.storage.sqlite import SqliteStore
+from common.storage.upkeep import Upkeep
 from tests.support.clock import EPOCH, ManualClock
 from tests.support.waiting import until
 
@@ -29,8 +31,11 @@ def at_hour(hour: float) -> Sample:
 async def expiring(store: SqliteStore, clock: ManualClock) -> AsyncIterator[Callable[[], int]]:
     """Run the retention; yields how many points there are."""
     with ThreadPoolExecutor(1) as thread:
-        storing = Storing(lambda: store, thread, clock)
-        running = asyncio.create_task(Retention(storing, KEPT_SECONDS, clock).run())
+        guard = CardinalityGuard(Caps(gpus=10, metrics=10, labels=10, label_values=10))
+        storing = Storing(lambda: store, guard, thread, clock)
+        await storing.open()
+        upkeep = Upkeep(KEPT_SECONDS, 0)
+        running = asyncio.create_task(Housekeeping(storing, upkeep, clock).run())
         try:
             yield lambda: store.stats().points
         finally:
@@ -76,12 +81,12 @@ async def test_a_store_that_is_away_is_asked_later(
     store.write([at_hour(-20), at_hour(-1)])
     expire, asked = store.expire, 0
 
-    def away_twice(before_ms: int) -> int:
+    def away_twice(before_ms: int, rollups_before_ms: int = 0) -> int:
         nonlocal asked
         asked += 1
         if asked <= 2:
             raise StoreUnavailable("away")
-        return expire(before_ms)
+        return expire(before_ms, rollups_before_ms)
 
     monkeypatch.setattr(store, "expire", away_twice)
     async with expiring(store, clock) as points:
