@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Server
 from benchmarks.ours import free_port
 from benchmarks.peers import CACHE, QUIET
+from cli.bench.drive import Server
 
 ORG, BUCKET, TOKEN = "bench", "telemetry", "a-token-for-benchmarks-only"
 START_SECONDS = 60.0

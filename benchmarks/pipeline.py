@@ -25,10 +25,11 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from benchmarks.harness import Server, cpu_of, warm_up
+from benchmarks.harness import warm_up
 from benchmarks.influx import influxd, influxdb_environment, start_influxd
 from benchmarks.ours import ROOT, TOKEN, python_server
 from benchmarks.peers import is_here, start_redis
+from cli.bench.drive import Server, cpu_of
 from common.storage.factory import open_store
 from common.storage.options import KINDS, StoreOptions
 from streamer.sources.generator import write_csv

@@ -31,23 +31,11 @@ def places_of(items: Sequence[Spooled]) -> list[Place]:
     ]
 
 
-def places_left(
-    places: Sequence[Place], samples: Sequence[Sample], passed: Sequence[Sample]
-) -> list[Place]:
-    """Of the places of ``samples``, those of the ones that ``passed``."""
-    left = {id(sample) for sample in passed}
-    return [place for place, sample in zip(places, samples, strict=True) if id(sample) in left]
-
-
-def refused_by_guard(
-    samples: Sequence[Sample], refused: Sequence[cardinality.Refused]
-) -> dict[str, list[Refused]]:
-    """What a guard refused of some samples, by reason."""
-    at = {(id(sample.gpu), sample.timestamp): at for at, sample in enumerate(samples)}
+def refused_by_guard(refused: Sequence[cardinality.Refused]) -> dict[str, list[Refused]]:
+    """What a guard refused, by reason."""
     by_reason: defaultdict[str, list[Refused]] = defaultdict(list)
     for each in refused:
-        piece = Piece(at[id(each.sample.gpu), each.sample.timestamp], each.sample)
-        by_reason[each.reason].append(Refused("", [piece]))
+        by_reason[each.reason].append(Refused("", [Piece(each.at, each.sample)]))
     return by_reason
 
 

@@ -11,7 +11,7 @@ from collector.intake import Intake
 from collector.leases import Leases
 from collector.letters import HOPELESS_SECONDS, Letters
 from collector.narrow import Narrowing, Refused
-from collector.refusals import Place, places_left, places_of, refused_by_guard, rejects_of
+from collector.refusals import places_of, refused_by_guard, rejects_of
 from collector.spool import Spool, Spooled
 from collector.storing import Storing
 from collector.validate import Reject
@@ -77,17 +77,18 @@ class Writer:
 
     async def _write(self, items: Sequence[Spooled], samples: Sequence[Sample]) -> None:
         """Store what the guard and the store take, dead-letter what they refuse."""
-        passed, kept_out = self._guard.admit(samples, self._clock.monotonic())
-        places: list[Place] | None = None
-        if kept_out:
+        admitted = self._guard.admit(samples, self._clock.monotonic())
+        if admitted.refused:
             places = places_of(items)
-            for reason, refused in refused_by_guard(samples, kept_out).items():
+            for reason, refused in refused_by_guard(admitted.refused).items():
                 await self._bury(rejects_of(places, refused, reason))
-            places = places_left(places, samples, passed)
-        words = await self._storing.write(passed) if passed else None
+        if not admitted.samples:
+            return
+        words = await self._storing.write(admitted.samples)
         if words is not None:
-            refused = await self._narrow(passed, words)
-            await self._bury(rejects_of(places or places_of(items), refused))
+            refused = await self._narrow(admitted.samples, words)
+            places = places_of(items)
+            await self._bury(rejects_of([places[at] for at in admitted.places], refused))
 
     async def _narrow(self, samples: Sequence[Sample], words: str) -> list[Refused]:
         narrowing = Narrowing(self._storing.write)
