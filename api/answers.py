@@ -1,5 +1,6 @@
 """The shapes of the API's answers, and how they are sent and documented."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -16,7 +17,7 @@ from common.errors import (
     TelemetryError,
     Unauthorized,
 )
-from common.storage.base import GpuRecord, HostRecord, NamespaceRecord, StoreStats
+from common.storage.base import GpuRecord, HostRecord, NamespaceRecord, Point, StoreStats
 
 MEDIA_TYPE = "application/json"
 SCHEMA_REF = "#/components/schemas/{name}"
@@ -79,6 +80,13 @@ class TelemetryPage(msgspec.Struct):
     gpu_id: str
     points: list[PointAnswer]
     next_cursor: NextCursor
+
+
+class TelemetryFile(msgspec.Struct):
+    """All points of a range of one GPU, by time and metric."""
+
+    gpu_id: str
+    points: list[PointAnswer]
 
 
 class GpuMetrics(msgspec.Struct):
@@ -172,6 +180,7 @@ SHAPES = (
     GpuPage,
     GpuAnswer,
     TelemetryPage,
+    TelemetryFile,
     GpuMetrics,
     Metrics,
     HostPage,
@@ -181,6 +190,12 @@ SHAPES = (
 )
 
 _ALWAYS = (InvalidRequest, Unauthorized, Forbidden, InvalidParameter, Overloaded, StoreUnavailable)
+
+
+def point_answers(points: Sequence[Point]) -> list[PointAnswer]:
+    """Points as they are sent; a moment's text is made once for all its metrics."""
+    texts = {ms: to_rfc3339(ms) for ms in {point.timestamp for point in points}}
+    return [PointAnswer(texts[each.timestamp], each.metric, each.value) for each in points]
 
 
 def send(answer: msgspec.Struct) -> Response:

@@ -13,10 +13,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
-from api import docs, gpus, hosts, stats, telemetry
+from api import docs, export, gpus, hosts, stats, telemetry
 from api.asking import Asking
 from api.options import ApiOptions
 from api.parameters import refuse_parameters
+from api.paths import EscapedPaths
 from common.http.edge import OPEN_PATHS, Edge, reraise
 from common.http.service import lifespan, standard_routes
 from common.keys import KeyRing, KeysUnusable, require
@@ -27,7 +28,7 @@ from common.storage.factory import open_store
 
 VERSION = "1"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
-ROUTERS = (gpus.router, telemetry.router, hosts.router, stats.router)
+ROUTERS = (gpus.router, telemetry.router, export.router, hosts.router, stats.router)
 
 
 class ApiService:
@@ -99,14 +100,13 @@ def create_app(options: ApiOptions, lifecycle: Lifecycle) -> FastAPI:
     app = FastAPI(
         version=VERSION,
         openapi_url=None,  # served by api.docs, with shapes and security that FastAPI cannot see
-        routes=service.routes(),
-        middleware=[edge],
+        routes=[*service.routes(), *(route for router in ROUTERS for route in router.routes)],
+        middleware=[edge, Middleware(EscapedPaths)],
         exception_handlers={HTTPException: reraise, RequestValidationError: refuse_parameters},
         lifespan=lifespan(service),
         redirect_slashes=False,
     )
     app.state.asking = service.asking
+    app.state.keys = service.keys
     app.state.docs_page = docs.make_page()
-    for router in ROUTERS:
-        app.include_router(router)
     return app

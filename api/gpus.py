@@ -1,8 +1,6 @@
 """Which GPUs there are, and one of them."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 
 from api.answers import GpuAnswer, GpuMetrics, GpuPage, documented, send
 from api.asking import Ask, Asking
@@ -14,19 +12,17 @@ from api.parameters import (
     Offset,
     StrictRoute,
     check_limit,
+    check_paging,
     read_cursor,
     write_cursor,
 )
-from common.errors import InvalidRequest, NotFound
+from api.paths import GpuId
+from common.errors import NotFound
 from common.storage.base import GpuFilter
 
 KIND = "gpus"
 
 router = APIRouter(prefix="/api/v1", tags=["GPUs"], route_class=StrictRoute)
-
-GpuId = Annotated[
-    str, Path(description="The GPU's id: its uuid, or `<hostname>-<index>` when it has none.")
-]
 
 
 @router.get("/gpus", responses=documented(GpuPage))
@@ -43,7 +39,7 @@ async def list_gpus(
     return send(await page(ask, GpuFilter(host, model, namespace), limit, offset, cursor))
 
 
-@router.get("/gpus/{gpu_id}", responses=documented(GpuAnswer, not_found=True))
+@router.get("/gpus/{gpu_id:name}", responses=documented(GpuAnswer, not_found=True))
 async def get_gpu(ask: Ask, gpu_id: GpuId) -> Response:
     """One GPU: its latest identity, when it was first and last seen, how many points it has."""
     record = await ask(lambda store: store.gpu(gpu_id))
@@ -52,7 +48,7 @@ async def get_gpu(ask: Ask, gpu_id: GpuId) -> Response:
     return send(GpuAnswer.of(record))
 
 
-@router.get("/gpus/{gpu_id}/metrics", responses=documented(GpuMetrics, not_found=True))
+@router.get("/gpus/{gpu_id:name}/metrics", responses=documented(GpuMetrics, not_found=True))
 async def get_gpu_metrics(ask: Ask, gpu_id: GpuId) -> Response:
     """The names of the metrics that a GPU has points of."""
     names = await ask(lambda store: store.gpu_metrics(gpu_id))
@@ -66,8 +62,7 @@ async def page(
 ) -> GpuPage:
     """Return one page of GPUs; raises InvalidRequest when both ways of paging are used."""
     check_limit(limit, ask.max_limit)
-    if cursor is not None and offset:
-        raise InvalidRequest("give cursor or offset, not both")
+    check_paging(offset, cursor)
     after = "" if cursor is None else read_cursor(KIND, cursor, str)
     found = await ask(lambda store: store.gpus(which, limit + 1, after, offset))
     more = write_cursor(KIND, found[limit - 1].id) if len(found) > limit else None

@@ -24,6 +24,7 @@ DEFAULT_LIMIT = 100
 MAX_CURSOR = 2_000
 MAX_TIME = 64
 MAX_OFFSET = 1_000_000_000
+MAX_SKIPPED = 100_000
 REPEATABLE = frozenset({"metric", "metric_name"})
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,6 +42,7 @@ Limit = Annotated[
     int, Query(ge=1, description="Most entries in the answer; the service has a maximum.")
 ]
 Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Entries to skip.")]
+FewerSkipped = Annotated[int, Query(ge=0, le=MAX_SKIPPED, description="Entries to skip.")]
 Cursor = Annotated[
     str | None,
     Query(max_length=MAX_CURSOR, description="`next_cursor` of the page before, as it was given."),
@@ -104,6 +106,12 @@ def check_limit(limit: int, max_limit: int) -> int:
     if limit > max_limit:
         raise InvalidParameter(f"limit must be {max_limit} or less")
     return limit
+
+
+def check_paging(offset: int, cursor: str | None) -> None:
+    """Raise InvalidRequest when both ways of paging are used."""
+    if cursor is not None and offset:
+        raise InvalidRequest("give cursor or offset, not both")
 
 
 def one_of(name: str, value: T | None, other_name: str, other: T | None) -> T | None:

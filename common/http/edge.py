@@ -116,7 +116,7 @@ def route_of(scope: Scope) -> str:
     """The template of the route that answered, from a closed set."""
     route = scope.get("route")
     if route is not None:
-        return str(route.path)
+        return str(route.path_format)
     endpoint = scope.get("endpoint")
     if endpoint is None:
         return "unmatched"

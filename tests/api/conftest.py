@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
+from yarl import URL
 
 from api.app import create_app
 from api.options import ApiOptions
@@ -19,24 +21,39 @@ from common.storage.sqlite import SqliteStore
 from tests.support.serving import running
 
 T0 = 1_752_871_354_000
+KEPT = "%/?&=:+,~"  # what a path of a test may hold as it is sent
 METRICS = ("DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_GPU_UTIL")
 
 
 class Api:
     """A running API, the keys to it and the store behind it."""
 
-    def __init__(self, app: FastAPI, url: str, client: aiohttp.ClientSession, keys: dict[str, str]):
+    def __init__(
+        self,
+        app: FastAPI,
+        url: str,
+        client: aiohttp.ClientSession,
+        keys: dict[str, str],
+        keys_file: Path,
+    ):
         self.app = app
+        self.keys_file = keys_file
         self.url = url
         self.client = client
         self.keys = keys
 
     async def get(
-        self, path: str, *, headers: dict[str, str] | None = None, method: str = "GET"
+        self,
+        path: str,
+        *,
+        headers: dict[str, str] | None = None,
+        method: str = "GET",
+        data: Any = None,
     ) -> tuple[int, Any, aiohttp.ClientResponse]:
         """Status, JSON body and the whole answer of a request with the reading key."""
         shown = {"X-API-Key": self.keys["read"]} if headers is None else headers
-        async with self.client.request(method, self.url + path, headers=shown) as answer:
+        url = URL(self.url + quote(path, safe=KEPT), encoded=True)
+        async with self.client.request(method, url, headers=shown, data=data) as answer:
             is_json = answer.content_type == "application/json"
             return answer.status, await answer.json() if is_json else await answer.text(), answer
 
@@ -104,7 +121,7 @@ def start_api(keys_file: Path, store_path: Path, keys: dict[str, str]) -> StartA
         lifecycle = Lifecycle()
         app = create_app(options, lifecycle)
         async with running(app, options, lifecycle) as url, aiohttp.ClientSession() as client:
-            yield Api(app, url, client, keys)
+            yield Api(app, url, client, keys, keys_file)
 
     return start
 

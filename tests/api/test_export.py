@@ -1,0 +1,110 @@
+"""A GPU's points as a file."""
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+import api.export
+from common.keys import load_keys, save_keys
+from common.models import Gpu, Sample
+from common.storage.sqlite import SqliteStore
+from tests.api.conftest import T0, Api, StartApi
+
+EXPORT = "/api/v1/gpus/GPU-03/telemetry/export"
+HEADER = ["timestamp", "gpu_id", "metric", "value"]
+FORMULAS = ["=cmd()", "+1", "-1", "@x", "\tx", "\rx", 'say "x"', "a,b", "two\nlines"]
+
+
+async def rows(api: Api, path: str) -> list[list[str]]:
+    """The rows of a CSV answer, read as a stranger would."""
+    status, text, answer = await api.get(path)
+    assert (status, answer.content_type) == (200, "text/csv")
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+async def test_csv_holds_what_the_pages_hold(api: Api) -> None:
+    points = (await api.ok("/api/v1/gpus/GPU-03/telemetry"))["points"]
+    header, *found = await rows(api, EXPORT)
+    assert header == HEADER
+    assert [(r[0], r[2], float(r[3])) for r in found] == [
+        (point["timestamp"], point["metric"], point["value"]) for point in points
+    ]
+    assert {row[1] for row in found} == {"GPU-03"}
+
+
+async def test_json_is_one_page_of_everything(api: Api) -> None:
+    whole = await api.ok("/api/v1/gpus/GPU-03/telemetry")
+    del whole["next_cursor"]
+    assert await api.ok(EXPORT + "?format=json") == whole
+
+
+@pytest.mark.parametrize("page_points", [1, 3, 20, 21])
+@pytest.mark.parametrize("query", ["", "&order=desc", "&start=2025-07-18T20:42:36Z", "&metric=no"])
+async def test_pages_leave_no_seam(
+    api: Api, monkeypatch: pytest.MonkeyPatch, page_points: int, query: str
+) -> None:
+    whole = await api.ok(f"{EXPORT}?format=json{query}")
+    table = await rows(api, f"{EXPORT}?format=csv{query}")
+    monkeypatch.setattr(api_export(), "PAGE_POINTS", page_points)
+    assert await api.ok(f"{EXPORT}?format=json{query}") == whole
+    assert await rows(api, f"{EXPORT}?format=csv{query}") == table
+
+
+def api_export() -> Any:
+    return api.export
+
+
+async def test_every_digit_and_no_formula(api: Api, fleet: SqliteStore) -> None:
+    values = dict.fromkeys(FORMULAS, -(0.1 + 0.2)) | {"b": 5e-324, "c": -1.7976931348623157e308}
+    fleet.write([Sample(Gpu(uuid="=1+1"), T0, values)])
+    _, *found = await rows(api, "/api/v1/gpus/%3D1%2B1/telemetry/export")
+    assert {row[1] for row in found} == {"'=1+1"}
+    assert {row[2].removeprefix("'"): float(row[3]) for row in found} == values
+    for row in found:
+        assert not row[2].startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+async def test_its_name_is_safe_in_a_header(api: Api, fleet: SqliteStore) -> None:
+    fleet.write([Sample(Gpu(uuid='x"\r\nEvil: 1/..'), T0, {"m": 1.0})])
+    status, _, answer = await api.get("/api/v1/gpus/x%22%0D%0AEvil:%201%2F../telemetry/export")
+    assert status == 200
+    assert "Evil" not in answer.headers
+    assert (
+        answer.headers["content-disposition"]
+        == 'attachment; filename="telemetry-x___Evil__1_...csv"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("?format=xml", 422), ("?limit=1", 400), ("?start=yesterday", 400), ("?agg=mean", 400)],
+)
+async def test_a_bad_question_is_no_file(api: Api, query: str, status: int) -> None:
+    assert (await api.get(EXPORT + query))[0] == status
+
+
+async def test_an_unknown_gpu_is_no_file(api: Api) -> None:
+    status, body, _ = await api.get("/api/v1/gpus/GPU-99/telemetry/export")
+    assert (status, body["error"]["code"]) == (404, "NOT_FOUND")
+
+
+async def test_a_key_revoked_meanwhile_breaks_it_off(
+    start_api: StartApi, fleet: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the key is met between two pages; the file must not look whole."""
+    monkeypatch.setattr(api_export(), "PAGE_POINTS", 1)
+    async with start_api() as api:
+        path = api.keys_file
+        kept = [key for key in load_keys(path) if key.id != "reader"]
+        page = api.app.state.asking.store.telemetry
+
+        def revoke_then_read(query: Any) -> Any:
+            save_keys(path, kept)
+            return page(query)
+
+        monkeypatch.setattr(api.app.state.asking.store, "telemetry", revoke_then_read)
+        with pytest.raises(Exception, match="payload"):
+            await api.get(EXPORT)
+    fleet.close()
