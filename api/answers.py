@@ -11,8 +11,8 @@ from common.errors import (
     Forbidden,
     InvalidParameter,
     InvalidRequest,
-    NotFound,
     Overloaded,
+    RateLimited,
     StoreUnavailable,
     TelemetryError,
     Unauthorized,
@@ -140,8 +140,31 @@ class NamespacePage(msgspec.Struct):
     next_cursor: NextCursor
 
 
+class GroupAnswer(msgspec.Struct):
+    """What a group of consumers has still to settle, and how much of it is with them now."""
+
+    group: str
+    lag: int
+    in_flight: int
+
+
+class QueueAnswer(msgspec.Struct):
+    """How full the queue is.
+
+    `messages` are those that some group has still to settle. `problem` says why it cannot be told,
+    `missing` which brokers did not answer: what they hold is not counted.
+    """
+
+    topic: str
+    problem: str | None
+    messages: int | None
+    bytes: int | None
+    groups: list[GroupAnswer]
+    missing: list[str]
+
+
 class Stats(msgspec.Struct):
-    """What the store holds."""
+    """What the store holds, and the queue before it; `queue` is null for an API without one."""
 
     gpus: int
     hosts: int
@@ -150,15 +173,32 @@ class Stats(msgspec.Struct):
     samples: int
     oldest: Time | None
     newest: Time | None
+    queue: QueueAnswer | None
 
     @classmethod
-    def of(cls, stats: StoreStats) -> "Stats":
+    def of(cls, stats: StoreStats, queue: QueueAnswer | None) -> "Stats":
         oldest, newest = (
             None if ms is None else to_rfc3339(ms) for ms in (stats.oldest_ms, stats.newest_ms)
         )
-        return cls(
-            stats.gpus, stats.hosts, stats.metrics, stats.points, stats.samples, oldest, newest
-        )
+        counts = stats.gpus, stats.hosts, stats.metrics, stats.points, stats.samples
+        return cls(*counts, oldest, newest, queue)
+
+
+class Accepted(msgspec.Struct):
+    """The queue holds all records, as safely as its topic says; they will be in the store.
+
+    `duplicate`: a request with this `Idempotency-Key` was stored before, and this one was not.
+    """
+
+    accepted: int
+    duplicate: bool
+
+
+class Goodbye(msgspec.Struct):
+    """The data of a stream's last event: why it ends."""
+
+    code: str
+    reason: str
 
 
 class Failure(msgspec.Struct):
@@ -186,10 +226,19 @@ SHAPES = (
     HostPage,
     NamespacePage,
     Stats,
+    Accepted,
     ErrorAnswer,
 )
 
-_ALWAYS = (InvalidRequest, Unauthorized, Forbidden, InvalidParameter, Overloaded, StoreUnavailable)
+_ALWAYS: tuple[type[TelemetryError], ...] = (
+    InvalidRequest,
+    Unauthorized,
+    Forbidden,
+    InvalidParameter,
+    Overloaded,
+    RateLimited,
+    StoreUnavailable,
+)
 
 
 def point_answers(points: Sequence[Point]) -> list[PointAnswer]:
@@ -198,17 +247,24 @@ def point_answers(points: Sequence[Point]) -> list[PointAnswer]:
     return [PointAnswer(texts[each.timestamp], each.metric, each.value) for each in points]
 
 
-def send(answer: msgspec.Struct) -> Response:
+def send(answer: msgspec.Struct, status: int = 200) -> Response:
     """Send an answer as JSON."""
-    return Response(msgspec.json.encode(answer), media_type=MEDIA_TYPE)
+    return Response(msgspec.json.encode(answer), status, media_type=MEDIA_TYPE)
 
 
-def documented(shape: type[msgspec.Struct], *, not_found: bool = False) -> dict[int | str, Any]:
-    """What a route can answer, as OpenAPI describes it: its shape, and the errors it may give."""
-    errors: tuple[type[TelemetryError], ...] = (*_ALWAYS, NotFound) if not_found else _ALWAYS
-    answers: dict[int | str, Any] = {200: _described(shape, shape.__doc__ or "")}
-    for error in sorted(errors, key=lambda each: each.status):
-        answers[error.status] = _described(ErrorAnswer, f"`{error.code}`: {error.__doc__}")
+def documented(
+    shape: type[msgspec.Struct], *more: type[TelemetryError], status: int = 200
+) -> dict[int | str, Any]:
+    """What a route can answer, as OpenAPI describes it: its shape, and the errors it may give.
+
+    Every route may give those of `_ALWAYS`, and ``more``.
+    """
+    answers: dict[int | str, Any] = {status: _described(shape, shape.__doc__ or "")}
+    by_status: dict[int, list[str]] = {}
+    for error in (*_ALWAYS, *more):
+        by_status.setdefault(error.status, []).append(f"`{error.code}`: {error.__doc__}")
+    for number, words in sorted(by_status.items()):
+        answers[number] = _described(ErrorAnswer, "\n\n".join(words))
     return answers
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -13,11 +13,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
-from api import docs, export, gpus, hosts, stats, telemetry
+from api import docs, export, gpus, hosts, ingest, live, stats, telemetry
 from api.asking import Asking
+from api.cors import cors
+from api.feed import Feed
 from api.options import ApiOptions
 from api.parameters import refuse_parameters
 from api.paths import EscapedPaths
+from api.queue import Queue
+from api.rates import Rates
+from common.clock import Clock, SystemClock
+from common.errors import Unavailable
 from common.http.edge import OPEN_PATHS, Edge, reraise
 from common.http.service import lifespan, standard_routes
 from common.keys import KeyRing, KeysUnusable, require
@@ -28,18 +34,27 @@ from common.storage.factory import open_store
 
 VERSION = "1"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
-ROUTERS = (gpus.router, telemetry.router, export.router, hosts.router, stats.router)
+ROUTERS = (
+    gpus.router,
+    telemetry.router,
+    export.router,
+    live.router,
+    ingest.router,
+    hosts.router,
+    stats.router,
+)
 
 
 class ApiService:
-    """The process behind the API: its keys, and its way to the store."""
+    """The process behind the API: its keys, and its ways to the store and the queue."""
 
     name = "api"
 
-    def __init__(self, options: ApiOptions, lifecycle: Lifecycle) -> None:
+    def __init__(self, options: ApiOptions, lifecycle: Lifecycle, clock: Clock) -> None:
         self.lifecycle = lifecycle
         self.registry = CollectorRegistry()
         self.keys = open_keys(options)
+        self.rates = Rates(options.rate_limit, options.rate_burst, clock)
         self.asking = Asking(
             open_store(options, writable=False),
             threads=options.store_threads,
@@ -47,20 +62,41 @@ class ApiService:
             timeout_seconds=options.store_timeout_seconds,
             max_limit=options.max_limit,
         )
+        self.queue = Queue(options.queue_url, options.service_token, options.topic, clock)
+        self.feed = Feed(
+            self.asking,
+            lifecycle,
+            clock,
+            interval_seconds=options.live_interval_seconds,
+            max_streams=options.max_streams,
+        )
+        lifecycle.on_stop(lambda: self.feed.finish(Unavailable("the API is stopping")))
+        streams = Gauge("live_streams", "Live streams that are open.", registry=self.registry)
+        streams.set_function(lambda: len(self.feed))
         self._store = options.store
 
     async def start(self) -> None:
-        """Nothing to open: the first question opens the store, and the API outlives its absence."""
+        """Open no store: the first question does, and the API outlives its absence."""
+        await self.queue.start()
 
     async def stop(self) -> None:
+        """See ``Service``."""
+        await self.queue.stop()
         self.asking.close()
 
     def stats(self) -> Mapping[str, Any]:
-        return {"service": self.name, "store": self._store, "keys": len(self.keys)}
+        """See ``Service``."""
+        return {
+            "service": self.name,
+            "store": self._store,
+            "keys": len(self.keys),
+            "live_streams": len(self.feed),
+        }
 
     def authenticate(self, scope: Scope) -> None:
-        """Let in who shows a key that reaches as far as the method does."""
+        """Let in who shows a key that reaches as far as the method does, and not too often."""
         key = self.keys.authenticate(scope)
+        self.rates.spend(key.id)
         require(key, "read" if scope["method"] in READING else "write")
         scope["api_key"] = key
 
@@ -74,10 +110,11 @@ class ApiService:
         return JSONResponse(body, status_code=503 if reasons else 200)
 
     def routes(self) -> list[BaseRoute]:
-        """The routes every service has, with readiness of the API's own, and the docs."""
+        """The routes every service has, with readiness of the API's own, the docs, the API."""
         own = Route("/ready", self.ready)
         standard = [own if getattr(r, "path", "") == own.path else r for r in standard_routes(self)]
-        return [*standard, *docs.docs_routes()]
+        asked = [route for router in ROUTERS for route in router.routes]
+        return [*standard, *docs.docs_routes(), *asked]
 
 
 def open_keys(options: ApiOptions) -> KeyRing:
@@ -88,9 +125,10 @@ def open_keys(options: ApiOptions) -> KeyRing:
         refuse([f"API_KEYS_FILE: {error}; the API does not start without a key"])
 
 
-def create_app(options: ApiOptions, lifecycle: Lifecycle) -> FastAPI:
+def create_app(options: ApiOptions, lifecycle: Lifecycle, clock: Clock | None = None) -> FastAPI:
     """The API. Leaves the process with exit code 2 when no key is configured."""
-    service = ApiService(options, lifecycle)
+    clock = clock or SystemClock()
+    service = ApiService(options, lifecycle, clock)
     edge = Middleware(
         Edge,
         authenticate=service.authenticate,
@@ -100,13 +138,17 @@ def create_app(options: ApiOptions, lifecycle: Lifecycle) -> FastAPI:
     app = FastAPI(
         version=VERSION,
         openapi_url=None,  # served by api.docs, with shapes and security that FastAPI cannot see
-        routes=[*service.routes(), *(route for router in ROUTERS for route in router.routes)],
-        middleware=[edge, Middleware(EscapedPaths)],
+        routes=service.routes(),
+        middleware=[*cors(options.cors_origins), edge, Middleware(EscapedPaths)],
         exception_handlers={HTTPException: reraise, RequestValidationError: refuse_parameters},
         lifespan=lifespan(service),
         redirect_slashes=False,
     )
     app.state.asking = service.asking
     app.state.keys = service.keys
+    app.state.queue = service.queue
+    app.state.feed = service.feed
+    app.state.clock = clock
+    app.state.options = options
     app.state.docs_page = docs.make_page()
     return app

@@ -15,6 +15,7 @@ from api.parameters import StrictRoute
 from api.paths import GpuId
 from api.selection import Selection, Wanted
 from api.watch import KeyWatch
+from common.errors import NotFound
 from common.storage.base import Position, Store
 
 PAGE_POINTS = 5_000
@@ -22,7 +23,7 @@ MAX_FILE_NAME = 100
 
 router = APIRouter(prefix="/api/v1", tags=["Telemetry"], route_class=StrictRoute)
 
-_ANSWERS = documented(TelemetryFile, not_found=True)
+_ANSWERS = documented(TelemetryFile, NotFound)
 _ANSWERS[200]["content"]["text/csv"] = {"schema": {"type": "string"}}
 
 

@@ -39,7 +39,7 @@ async def list_gpus(
     return send(await page(ask, GpuFilter(host, model, namespace), limit, offset, cursor))
 
 
-@router.get("/gpus/{gpu_id:name}", responses=documented(GpuAnswer, not_found=True))
+@router.get("/gpus/{gpu_id:name}", responses=documented(GpuAnswer, NotFound))
 async def get_gpu(ask: Ask, gpu_id: GpuId) -> Response:
     """One GPU: its latest identity, when it was first and last seen, how many points it has."""
     record = await ask(lambda store: store.gpu(gpu_id))
@@ -48,7 +48,7 @@ async def get_gpu(ask: Ask, gpu_id: GpuId) -> Response:
     return send(GpuAnswer.of(record))
 
 
-@router.get("/gpus/{gpu_id:name}/metrics", responses=documented(GpuMetrics, not_found=True))
+@router.get("/gpus/{gpu_id:name}/metrics", responses=documented(GpuMetrics, NotFound))
 async def get_gpu_metrics(ask: Ask, gpu_id: GpuId) -> Response:
     """The names of the metrics that a GPU has points of."""
     names = await ask(lambda store: store.gpu_metrics(gpu_id))

@@ -47,7 +47,7 @@ async def list_hosts(
     return send(HostPage([HostAnswer.of(record) for record in found[:limit]], more))
 
 
-@router.get("/hosts/{host:name}/gpus", responses=documented(GpuPage, not_found=True))
+@router.get("/hosts/{host:name}/gpus", responses=documented(GpuPage, NotFound))
 async def list_host_gpus(
     ask: Ask,
     host: HostName,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common.options import Seconds, option
+from common.options import Bytes, Names, Seconds, option
 from common.storage.options import StoreOptions
 
 DEFAULT_PORT = 8080
@@ -17,6 +17,22 @@ class ApiOptions(StoreOptions):
     api_keys_file: Path = option(
         "API_KEYS_FILE", ..., "File of API keys (JSON, hashed); read again when it changes."
     )
+    rate_limit: int = option(
+        "RATE_LIMIT", 0, "Requests a second that one key may make; 0 is no limit.", ge=0, le=1 << 20
+    )
+    rate_burst: int = option(
+        "RATE_BURST", 100, "Requests that one key may make at once on top.", ge=1, le=1 << 20
+    )
+    cors_origins: Names = option(
+        "CORS_ORIGINS", (), "Origins whose pages may ask, such as https://ops.example; * is any."
+    )
+    queue_url: str = option(
+        "MSG_QUEUE_ADDR", "", "Where the queue is; without it no telemetry can be posted."
+    )
+    topic: str = option("MSG_QUEUE_TOPIC", "telemetry", "Topic that posted telemetry goes to.")
+    max_body_bytes: Bytes = option(
+        "MAX_BODY_BYTES", 8 << 20, "Largest body taken.", ge=1024, le=1 << 30
+    )
     max_limit: int = option(
         "MAX_LIMIT", 10_000, "Most entries or points in one answer.", ge=1, le=1_000_000
     )
@@ -28,4 +44,11 @@ class ApiOptions(StoreOptions):
     )
     store_timeout_seconds: Seconds = option(
         "STORE_TIMEOUT", 10.0, "Longest wait for the store before 503 is answered.", gt=0, le=600
+    )
+    live_interval_seconds: Seconds = option(
+        "LIVE_INTERVAL", 1.0, "How often live streams look for new points.", ge=0.01, le=60
+    )
+    max_streams: int = option("MAX_STREAMS", 100, "Live streams open at once.", ge=1, le=100_000)
+    heartbeat_seconds: Seconds = option(
+        "HEARTBEAT", 15.0, "Longest silence of a live stream.", gt=0, le=60
     )

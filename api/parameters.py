@@ -25,7 +25,8 @@ MAX_CURSOR = 2_000
 MAX_TIME = 64
 MAX_OFFSET = 1_000_000_000
 MAX_SKIPPED = 100_000
-REPEATABLE = frozenset({"metric", "metric_name"})
+MAX_GPU_IDS = 50
+REPEATABLE = frozenset({"metric", "metric_name", "gpu_id"})
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)

@@ -1,10 +1,13 @@
 """What the store holds as a whole."""
 
-from fastapi import APIRouter, Response
+import asyncio
+
+from fastapi import APIRouter, Request, Response
 
 from api.answers import Metrics, Stats, documented, send
 from api.asking import Ask
 from api.parameters import StrictRoute
+from api.queue import Queue
 
 router = APIRouter(prefix="/api/v1", tags=["Store"], route_class=StrictRoute)
 
@@ -16,6 +19,8 @@ async def list_metrics(ask: Ask) -> Response:
 
 
 @router.get("/stats", responses=documented(Stats))
-async def get_stats(ask: Ask) -> Response:
-    """How many GPUs, hosts, metrics, points and samples are stored, and from when to when."""
-    return send(Stats.of(await ask(lambda store: store.stats())))
+async def get_stats(request: Request, ask: Ask) -> Response:
+    """How much is stored, from when to when, and how much waits in the queue before it."""
+    queue: Queue = request.app.state.queue
+    stored, waiting = await asyncio.gather(ask(lambda store: store.stats()), queue.look())
+    return send(Stats.of(stored, waiting))

@@ -18,6 +18,7 @@ from api.parameters import (
 )
 from api.paths import GpuId
 from api.selection import Selection, Wanted
+from common.errors import NotFound
 from common.storage.base import Position, Store, Telemetry
 
 SKIPPED_AT_ONCE = 10_000
@@ -25,7 +26,7 @@ SKIPPED_AT_ONCE = 10_000
 router = APIRouter(prefix="/api/v1", tags=["Telemetry"], route_class=StrictRoute)
 
 
-@router.get("/gpus/{gpu_id:name}/telemetry", responses=documented(TelemetryPage, not_found=True))
+@router.get("/gpus/{gpu_id:name}/telemetry", responses=documented(TelemetryPage, NotFound))
 async def get_telemetry(
     ask: Ask,
     gpu_id: GpuId,

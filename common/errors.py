@@ -105,6 +105,13 @@ class Overloaded(TelemetryError):
     retry_after_seconds = 1.0
 
 
+class RateLimited(TelemetryError):
+    """The key has made more requests than it may for now; nothing was done."""
+
+    status, code = 429, "RATE_LIMITED"
+    retry_after_seconds = 1.0
+
+
 class PartitionFull(TelemetryError):
     """The partition's log is at its cap; nothing was stored, and consuming makes room."""
 

@@ -1,5 +1,6 @@
 """Answers: JSON bodies and the one error shape."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ def error_headers(error: TelemetryError) -> list[tuple[bytes, bytes]]:
     """Headers that go with an error."""
     headers: list[tuple[bytes, bytes]] = []
     if error.retry_after_seconds is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_seconds))))
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_seconds))))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return headers

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+MEDIA_TYPE = "text/event-stream"
 HEARTBEAT = b": still here\n\n"
 STREAM_HEADERS: list[tuple[bytes, bytes]] = [
     (b"content-type", b"text/event-stream; charset=utf-8"),

@@ -4,24 +4,17 @@ import re
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 
-import msgspec
-
-from common.models import MAX_TEXT, Gpu
+from common.labels import instance_of, parse_labels
+from common.models import Gpu
 from streamer.assemble import KnownGpu
-from streamer.sources.columns import GPU_FIELDS, Columns
+from streamer.sources.columns import Columns
 from streamer.sources.fields import REMEMBERED, parse_text
 from streamer.sources.rejects import RowError
 from streamer.sources.split import split_strictly
 
-MAX_LABELS = 64
 Key = tuple[bytes, ...]
 
-MIG_ID = "GPU_I_ID"  # the exporter's name for the number of a MIG instance
-
 _MIG = re.compile(rb'GPU_I_ID="{1,2}([^"]+)"')
-_LABEL = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)="([^"]*)"')
-# What labels_raw repeats of the other columns, and the metric's own name.
-_NOT_LABELS = {*GPU_FIELDS, "gpu", "__name__"}
 
 
 class Identities:
@@ -63,27 +56,8 @@ class Identities:
         return instance_of(Gpu(**texts, labels={**labels, **extra}))
 
 
-def instance_of(gpu: Gpu) -> Gpu:
-    """Return the MIG instance that the labels name, which is a GPU of its own, or the GPU."""
-    instance = gpu.labels.get(MIG_ID)
-    if not instance:
-        return gpu
-    field = "uuid" if gpu.uuid else "gpu_id"
-    return msgspec.structs.replace(gpu, **{field: f"{getattr(gpu, field)}-mig-{instance}"})
-
-
 def picker(indexes: Sequence[int]) -> Callable[[Sequence[bytes]], Key]:
     """Return what takes these fields out of a row as a tuple."""
     if len(indexes) > 1:
         return itemgetter(*indexes)
     return lambda fields: tuple(fields[i] for i in indexes)
-
-
-def parse_labels(text: str) -> dict[str, str]:
-    """Read ``name="value",...``, leaving out what the columns say; at most ``MAX_LABELS``."""
-    found = {
-        name: value
-        for name, value in _LABEL.findall(text)
-        if value and name.casefold() not in _NOT_LABELS and len(name) <= MAX_TEXT >= len(value)
-    }
-    return dict(list(found.items())[:MAX_LABELS])

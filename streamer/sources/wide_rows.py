@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from functools import partial
 
+from common.labels import MAX_LABELS, instance_of
 from common.models import MAX_TEXT, Gpu
 from streamer.assemble import Assembler, KnownGpu
 from streamer.sources.arrival import Untimed
 from streamer.sources.base import Progress
 from streamer.sources.cells import is_missing
 from streamer.sources.fields import REMEMBERED, Remembered, parse_moment, parse_text
-from streamer.sources.identity import MAX_LABELS, Key, instance_of, picker
+from streamer.sources.identity import Key, picker
 from streamer.sources.known import GPU_FIELDS
 from streamer.sources.layout import CsvSettings, Layout, Wide
 from streamer.sources.lines import LineBlock
