@@ -21,7 +21,11 @@ class ApiOptions(StoreOptions):
         "RATE_LIMIT", 0, "Requests a second that one key may make; 0 is no limit.", ge=0, le=1 << 20
     )
     rate_burst: int = option(
-        "RATE_BURST", 100, "Requests that one key may make at once on top.", ge=1, le=1 << 20
+        "RATE_BURST",
+        100,
+        "Requests that one key may make at once, with RATE_LIMIT.",
+        ge=1,
+        le=1 << 20,
     )
     cors_origins: Names = option(
         "CORS_ORIGINS", (), "Origins whose pages may ask, such as https://ops.example; * is any."

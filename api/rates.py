@@ -7,7 +7,7 @@ MOST_KEYS = 10_000
 
 
 class Rates:
-    """Lets each key make ``per_second`` requests, and ``burst`` at once on top (GCRA).
+    """Lets each key make ``burst`` requests at once, and ``per_second`` over time (GCRA).
 
     A key costs one number: the moment from which it would have used up nothing. It goes by the
     monotonic clock, so that a wall clock set back locks nobody out.
@@ -15,7 +15,7 @@ class Rates:
 
     def __init__(self, per_second: int, burst: int, clock: Clock) -> None:
         self._interval = 1.0 / per_second if per_second else 0.0
-        self._ahead = self._interval * burst
+        self._ahead = self._interval * (burst - 0.5)  # half a request: sums of floats stray
         self._clock = clock
         self._free_at: dict[str, float] = {}
 
@@ -26,9 +26,8 @@ class Rates:
         now = self._clock.monotonic()
         free_at = max(now, self._free_at.get(key_id, now))
         if free_at - now > self._ahead:
-            raise RateLimited(
-                "the key asks too often", retry_after_seconds=free_at - now - self._ahead
-            )
+            wait_seconds = free_at - now - self._ahead
+            raise RateLimited("the key asks too often", retry_after_seconds=wait_seconds)
         self._free_at[key_id] = free_at + self._interval
         if len(self._free_at) > MOST_KEYS:
             self._free_at = {name: at for name, at in self._free_at.items() if at > now}

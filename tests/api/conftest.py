@@ -110,12 +110,14 @@ def start_api(keys_file: Path, store_path: Path, keys: dict[str, str]) -> StartA
     """Starts an API with options of the test's own."""
 
     @asynccontextmanager
-    async def start(**given: Any) -> AsyncIterator[Api]:
+    async def start(
+        service_token_text: str = "0123456789abcdef", **given: Any
+    ) -> AsyncIterator[Api]:
         options = ApiOptions(
             port=0,
             api_keys_file=keys_file,
             sqlite_path=store_path,
-            service_token=SecretStr("0123456789abcdef"),
+            service_token=SecretStr(service_token_text),
             **given,
         )
         lifecycle = Lifecycle()

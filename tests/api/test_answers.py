@@ -164,4 +164,5 @@ class TestPlaces:
             "samples": 120,
             "oldest": at(0),
             "newest": at(9),
+            "queue": None,
         }

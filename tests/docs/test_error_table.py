@@ -46,7 +46,7 @@ async def broker_client(directory: Path, **given: Any) -> AsyncIterator[BrokerCl
 
 
 @contextlib.asynccontextmanager
-async def api_client(directory: Path, scope: Scope) -> AsyncIterator[BrokerClient]:
+async def api_client(directory: Path, scope: Scope, **given: Any) -> AsyncIterator[BrokerClient]:
     """An API whose store is not there yet, and a client with a key of a scope."""
     text, key = create_key("tester", [scope])
     save_keys(directory / "keys.json", [key])
@@ -55,6 +55,7 @@ async def api_client(directory: Path, scope: Scope) -> AsyncIterator[BrokerClien
         api_keys_file=directory / "keys.json",
         sqlite_path=directory / "none.db",
         service_token=SecretStr(TOKEN),
+        **given,
     )
     lifecycle = Lifecycle()
     app = create_api(options, lifecycle)
@@ -70,6 +71,13 @@ def asked(method: str, path: str, **given: Any) -> Provoke:
             return await client.request(method, path, **given)
 
     return provoke
+
+
+async def asked_too_often(directory: Path) -> Answer:
+    async with api_client(directory, "read", rate_limit=1, rate_burst=1) as client:
+        for _ in range(3):
+            answer = await client.request("GET", "/api/v1/metrics")
+        return answer
 
 
 def asked_of_api(path: str, scope: Scope = "read") -> Provoke:
@@ -183,6 +191,7 @@ PROVOCATIONS: dict[str, Provoke] = {
     ),
     "INVALID_PARAMETER": asked_of_api("/api/v1/gpus?limit=0"),
     "OVERLOADED": with_one_topic_too_many,
+    "RATE_LIMITED": asked_too_often,
     "PARTITION_FULL": with_a_log_at_its_cap,
     "INTERNAL": with_a_defect,
     "BROKER_UNREACHABLE": with_no_broker,
