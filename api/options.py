@@ -23,7 +23,7 @@ class ApiOptions(StoreOptions):
     rate_burst: int = option(
         "RATE_BURST",
         100,
-        "Requests that one key may make at once, with RATE_LIMIT.",
+        "Requests a key may make at once, with RATE_LIMIT.",
         ge=1,
         le=1 << 20,
     )

@@ -17,6 +17,7 @@ from cli.dlq import DlqPlan, run_dlq
 from cli.doctor.examine import Patient
 from cli.doctor.local import patients_of
 from cli.doctor.report import run_doctor
+from cli.keys import keys
 from cli.run import RunPlan, run_once
 from cli.service_command import service_command
 from cli.topics import TopicsPlan, run_topics
@@ -52,6 +53,8 @@ app = typer.Typer(
 for name, (table, create_app, text) in SERVICES.items():
     instead = {"instead": dry_run} if name == "streamer" else {}
     app.command(name, help=text)(service_command(table, create_app, **instead))
+
+app.add_typer(keys)
 
 DataDir = Annotated[Path, typer.Option(help="Where data, secrets and logs are kept.")]
 Brokers = Annotated[int, typer.Option(min=1, max=64, help="Brokers to start.")]

@@ -17,6 +17,7 @@ from proxy.app import create_app as create_proxy
 from proxy.options import ProxyOptions
 
 ROOT = Path(__file__).parents[2]
+GROUPS = [group.typer_instance.info for group in app.registered_groups if group.typer_instance]
 TOKEN = SecretStr("a-token-of-the-docs-tests")
 
 
@@ -66,7 +67,8 @@ def test_the_error_table_is_the_error_tree() -> None:
 
 def test_the_readme_names_commands_that_exist() -> None:
     named = set(re.findall(r"`telemetry ([a-z]+)", page("README.md")))
-    known = set(SERVICES) | {command.name or "" for command in app.registered_commands}
+    commands = {command.name for command in app.registered_commands}
+    known = set(SERVICES) | commands | {group.name for group in GROUPS}
     assert named <= known
     assert {"up", "run", "generate"} <= named
 
