@@ -80,6 +80,12 @@ class TopicConflict(TelemetryError):
     status, code = 409, "TOPIC_CONFLICT"
 
 
+class RequestTimeout(TelemetryError):
+    """The rest of the request did not come in time; nothing was done."""
+
+    status, code = 408, "REQUEST_TIMEOUT"
+
+
 class TooLarge(TelemetryError):
     """The body, or what it inflates to, is over the limit; nothing was stored."""
 
@@ -96,6 +102,12 @@ class InvalidParameter(TelemetryError):
     """A value that parses and lies outside its bounds."""
 
     status, code = 422, "INVALID_PARAMETER"
+
+
+class HeadersTooLarge(TelemetryError):
+    """The head of the request has too many bytes or headers."""
+
+    status, code = 431, "HEADERS_TOO_LARGE"
 
 
 class Overloaded(TelemetryError):

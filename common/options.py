@@ -185,6 +185,18 @@ class ServiceOptions(Options):
     service_token: Token = option(
         "SERVICE_TOKEN", ..., "Shared secret of all services, 16 characters or more.", min_length=16
     )
+    max_header_bytes: Bytes = option(
+        "MAX_HEADER_BYTES", 32 << 10, "Largest head of a request.", ge=1024, le=1 << 20
+    )
+    read_timeout_seconds: Seconds = option(
+        "READ_TIMEOUT", 30.0, "How long a request's head, and its body, may take.", gt=0, le=3600
+    )
+    write_timeout_seconds: Seconds = option(
+        "WRITE_TIMEOUT", 60.0, "How long a client may leave an answer unread.", gt=0, le=3600
+    )
+    max_connections: int = option(
+        "MAX_CONNECTIONS", 10_000, "Open connections; over it only probes are answered.", ge=1
+    )
     shutdown_grace_seconds: Seconds = option(
         "SHUTDOWN_GRACE", 4.0, "Longest a stop may take before what is left is cut.", gt=0, le=600
     )

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common import garbage, logs
+from common.http.protocol import BoundedProtocol, Limits
 from common.lifecycle import Lifecycle
 from common.options import ServiceOptions
 
@@ -57,6 +59,8 @@ def make_server(app: ASGIApp, options: ServiceOptions, lifecycle: Lifecycle) -> 
         host=options.host,
         port=options.port,
         lifespan="on",
+        http=partial(BoundedProtocol, limits_of(options)),  # type: ignore[arg-type]
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -66,6 +70,16 @@ def make_server(app: ASGIApp, options: ServiceOptions, lifecycle: Lifecycle) -> 
         timeout_graceful_shutdown=max(1, int(options.shutdown_grace_seconds)),
     )
     return Server(config, lifecycle)
+
+
+def limits_of(options: ServiceOptions) -> Limits:
+    """What the options let a connection take."""
+    return Limits(
+        options.max_header_bytes,
+        options.read_timeout_seconds,
+        options.write_timeout_seconds,
+        options.max_connections,
+    )
 
 
 def serve(options: Table, create_app: Callable[[Table, Lifecycle], ASGIApp]) -> None:

@@ -198,11 +198,12 @@ async def test_parameters_outside_their_bounds_are_refused(
     assert (answer.status, answer.code) == (400, "INVALID_REQUEST")
 
 
-async def test_headers_too_large_to_keep_harm_nobody_else(client: BrokerClient) -> None:
+async def test_headers_too_large_to_keep_harm_nobody_else(tmp_path: Path) -> None:
     headers = {f"X-Message-{n}": "v" * 7000 for n in range(10)}
-    answer = await client.produce("t", b"x", partition=0, headers=headers)
-    assert (answer.status, answer.code) == (413, "TOO_LARGE")
-    assert await kept(client, b"goes on") == [b"goes on"]
+    async with running_broker(tmp_path, max_header_bytes=1 << 20) as broker:
+        answer = await broker.client.produce("t", b"x", partition=0, headers=headers)
+        assert (answer.status, answer.code) == (413, "TOO_LARGE")
+        assert await kept(broker.client, b"goes on") == [b"goes on"]
 
 
 async def test_too_many_messages_are_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ A row is a status and a code; each has one provocation in ``PROVOCATIONS``, agai
 proxy or API. A row without one fails, and so does a code of the tree that has no row.
 """
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -125,6 +126,15 @@ async def with_a_reserve_nobody_has(directory: Path) -> Answer:
         return await broker.client.produce("t", b"x")
 
 
+async def with_half_a_body(directory: Path) -> Answer:
+    async def halves() -> AsyncIterator[bytes]:
+        yield b"half"
+        await asyncio.Event().wait()
+
+    async with broker_client(directory, read_timeout_seconds=0.1) as client:
+        return await client.produce("t", halves())  # type: ignore[arg-type]
+
+
 async def while_drained(directory: Path) -> Answer:
     async with broker_client(directory) as client:
         await client.request("POST", "/drain")
@@ -185,6 +195,8 @@ PROVOCATIONS: dict[str, Provoke] = {
     "GROUP_IN_USE": with_a_stream,
     "RECEIPT_STALE": with_a_stale_receipt,
     "TOPIC_CONFLICT": asked("POST", "/produce?topic=t&partitions=9", data=b"x"),
+    "REQUEST_TIMEOUT": with_half_a_body,
+    "HEADERS_TOO_LARGE": asked("GET", "/topics", headers={"X": "x" * 40_000}),
     "TOO_LARGE": asked("PUT", "/topics/t", data=b" " * 5000),
     "UNSUPPORTED_ENCODING": asked(
         "POST", "/produce?topic=t", data=b"x", headers={"Content-Encoding": "br"}

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -58,10 +58,14 @@ async def fail(request: Request) -> Response:
     raise kind("on purpose") if kind else ValueError("a secret of the inside")
 
 
+ROUTES = (Route("/echo", echo), Route("/fail", fail), Route("/disk", use_disk))
+
+
 @contextlib.asynccontextmanager
-async def serving(service: Sample) -> AsyncIterator[str]:
-    options = ServiceOptions(service_token=SecretStr(TOKEN))
-    routes = [Route("/echo", echo), Route("/fail", fail), Route("/disk", use_disk)]
+async def serving(
+    service: Sample, routes: Sequence[Route] = ROUTES, **given: Any
+) -> AsyncIterator[str]:
+    options = ServiceOptions(service_token=SecretStr(TOKEN), **given)
     app = create_service_app(service, routes, ServiceToken(options.service_token))
     async with running(app, options, service.lifecycle) as url:
         yield url
