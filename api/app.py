@@ -26,6 +26,7 @@ from common.clock import Clock, SystemClock
 from common.errors import Unavailable
 from common.http.edge import OPEN_PATHS, Edge, reraise
 from common.http.service import lifespan, standard_routes
+from common.http.tls import client_context
 from common.keys import KeyRing, KeysUnusable, require
 from common.lifecycle import Lifecycle
 from common.metrics import HttpMetrics
@@ -62,7 +63,13 @@ class ApiService:
             timeout_seconds=options.store_timeout_seconds,
             max_limit=options.max_limit,
         )
-        self.queue = Queue(options.queue_url, options.service_token, options.topic, clock)
+        self.queue = Queue(
+            options.queue_url,
+            options.service_token,
+            options.topic,
+            clock,
+            client_context(options.tls_ca_file),
+        )
         self.feed = Feed(
             self.asking,
             lifecycle,

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import secrets
+import ssl
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -32,8 +33,16 @@ NO_QUEUE = "this API has no queue; set MSG_QUEUE_ADDR"
 class Queue:
     """One topic behind a proxy. Opened by ``start``, since its sessions belong to a loop."""
 
-    def __init__(self, url: str, token: SecretStr, topic: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: SecretStr,
+        topic: str,
+        clock: Clock,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.topic = topic
+        self._tls = tls
         self._url = url
         self._token = token
         self._clock = clock
@@ -44,8 +53,8 @@ class Queue:
     async def start(self) -> None:
         """Open sessions; nothing is asked yet."""
         if self._url:
-            self._producer = open_producer(self._url, self._token, False, self._clock)
-            self._session = open_session(self._url, self._token, ASK_SECONDS)
+            self._producer = open_producer(self._url, self._token, False, self._clock, self._tls)
+            self._session = open_session(self._url, self._token, ASK_SECONDS, self._tls)
 
     async def stop(self) -> None:
         """Close them."""

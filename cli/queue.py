@@ -5,6 +5,7 @@ from pathlib import Path
 import aiohttp
 from pydantic import SecretStr
 
+from common.http.tls import client_context
 from common.options import Options, option
 from common.queue.http import open_session
 
@@ -16,6 +17,7 @@ class QueueOptions(Options):
 
     queue_url: str = option("MSG_QUEUE_ADDR", "http://127.0.0.1:7080", "URL of the proxy.")
     service_token: SecretStr = option("SERVICE_TOKEN", SecretStr(""), "Shared secret.")
+    tls_ca_file: Path | None = option("TLS_CA_FILE", None, "CAs that its certificate must be of.")
 
 
 def open_queue(data_dir: Path, queue_url: str | None) -> aiohttp.ClientSession:
@@ -25,4 +27,5 @@ def open_queue(data_dir: Path, queue_url: str | None) -> aiohttp.ClientSession:
     kept = data_dir / "secrets" / "service-token"
     if not token.get_secret_value() and kept.exists():
         token = SecretStr(kept.read_text(encoding="utf-8").strip())
-    return open_session(queue_url or options.queue_url, token, REQUEST_SECONDS)
+    tls = client_context(options.tls_ca_file)
+    return open_session(queue_url or options.queue_url, token, REQUEST_SECONDS, tls)

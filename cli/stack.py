@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 
 from cli.secrets import Secrets, ensure_secrets
 from cli.supervisor import Child, ProcessPlan, StackError, Supervisor
+from cli.tls import TlsOptions
 from common.lock import DirectoryTakenError, lock_directory, unlock
 from common.options import refuse
 from common.storage.options import StoreOptions
@@ -60,11 +62,15 @@ class Stack:
         self.secrets = secrets
         self.token = secrets.service_token.read_text(encoding="utf-8").strip()
         self.store = store_options(plan, self.token)
+        tls = TlsOptions.load({})
         self.session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS), trust_env=False
+            timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
+            trust_env=False,
+            connector=aiohttp.TCPConnector(ssl=tls.context() or True),
         )
-        plans = process_plans(plan, secrets)
-        self.supervisor = Supervisor(plans, plan.data_dir / "logs", base_environment(secrets))
+        plans = process_plans(plan, secrets, tls.scheme)
+        environment = base_environment(secrets) | tls.environment()
+        self.supervisor = Supervisor(plans, plan.data_dir / "logs", environment)
 
     async def close(self) -> None:
         """Stop every process."""
@@ -131,19 +137,22 @@ async def open_stack(plan: StackPlan) -> AsyncIterator[Stack]:
         unlock(lock)
 
 
-def process_plans(plan: StackPlan, secrets: Secrets) -> list[ProcessPlan]:
+def process_plans(plan: StackPlan, secrets: Secrets, scheme: str) -> list[ProcessPlan]:
     """Every process, in the order of starting."""
-    brokers = [broker_plan(plan, f"broker-{index}") for index in range(plan.brokers)]
+    starting = partial(ProcessPlan, scheme=scheme)
+    brokers = [broker_plan(plan, f"broker-{index}", scheme) for index in range(plan.brokers)]
     listed = ",".join(f"{broker.name}={broker.url}" for broker in brokers)
-    proxy = ProcessPlan("proxy", "proxy", {"BROKERS": listed}, plan.proxy_port or free_port())
+    proxy = starting("proxy", "proxy", {"BROKERS": listed}, plan.proxy_port or free_port())
     queue = {"MSG_QUEUE_ADDR": proxy.url, "MSG_QUEUE_TOPIC": TOPIC}
     store = store_environment(plan)
-    plans = [*brokers, proxy, collector_plan(plan, {**queue, **store})]
+    plans = [*brokers, proxy, collector_plan(plan, {**queue, **store}, scheme)]
     if plan.api_port is not None:
         keys = {"API_KEYS_FILE": str(secrets.api_keys)}
-        plans.append(ProcessPlan("api", "api", {**store, **keys}, plan.api_port or free_port()))
+        plans.append(
+            starting("api", "api", {**store, **queue, **keys}, plan.api_port or free_port())
+        )
     if plan.feed is not None:
-        plans.append(ProcessPlan("streamer", "streamer", {**queue, **plan.feed}, free_port()))
+        plans.append(starting("streamer", "streamer", {**queue, **plan.feed}, free_port()))
     return plans
 
 
@@ -164,16 +173,16 @@ def store_environment(plan: StackPlan) -> dict[str, str]:
     return {"STORE": plan.store} | {name: os.environ[name] for name in names}
 
 
-def broker_plan(plan: StackPlan, name: str) -> ProcessPlan:
+def broker_plan(plan: StackPlan, name: str, scheme: str) -> ProcessPlan:
     """One broker on a directory of its own."""
     environment = {"BROKER_NAME": name, "DATA_DIR": str(plan.data_dir / name)}
-    return ProcessPlan(name, "broker", environment, free_port())
+    return ProcessPlan(name, "broker", environment, free_port(), scheme)
 
 
-def collector_plan(plan: StackPlan, environment: Mapping[str, str]) -> ProcessPlan:
+def collector_plan(plan: StackPlan, environment: Mapping[str, str], scheme: str) -> ProcessPlan:
     """The collector with its spool."""
     own = {"DATA_DIR": str(plan.data_dir / "collector"), "CONSUMER_GROUP": GROUP}
-    return ProcessPlan("collector", "collector", {**environment, **own}, free_port())
+    return ProcessPlan("collector", "collector", {**environment, **own}, free_port(), scheme)
 
 
 def base_environment(secrets: Secrets) -> dict[str, str]:

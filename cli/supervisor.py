@@ -29,11 +29,12 @@ class ProcessPlan:
     service: str
     environment: Mapping[str, str]
     port: int
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
 
 class Child:

@@ -12,6 +12,7 @@ from collector.pipeline import Pipeline, SpoolLeftError
 from common import logs
 from common.clock import Clock, SystemClock
 from common.errors import TelemetryError, Unavailable
+from common.http.tls import client_context
 from common.lifecycle import Lifecycle
 from common.lock import DirectoryTakenError, lock_directory, unlock
 from common.options import refuse
@@ -88,6 +89,7 @@ class Collector:
             options.delivery_messages,
             options.direct,
             self.clock,
+            client_context(options.tls_ca_file),
         )
 
     def _open(self) -> Pipeline:

@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -185,6 +186,13 @@ class ServiceOptions(Options):
     service_token: Token = option(
         "SERVICE_TOKEN", ..., "Shared secret of all services, 16 characters or more.", min_length=16
     )
+    tls_cert_file: Path | None = option(
+        "TLS_CERT_FILE", None, "Certificate chain (PEM) to serve HTTPS with; followed when renewed."
+    )
+    tls_key_file: Path | None = option("TLS_KEY_FILE", None, "Its private key (PEM).")
+    tls_ca_file: Path | None = option(
+        "TLS_CA_FILE", None, "CAs (PEM) that other services' certificates must be of."
+    )
     max_header_bytes: Bytes = option(
         "MAX_HEADER_BYTES", 32 << 10, "Largest head of a request.", ge=1024, le=1 << 20
     )
@@ -200,6 +208,13 @@ class ServiceOptions(Options):
     shutdown_grace_seconds: Seconds = option(
         "SHUTDOWN_GRACE", 4.0, "Longest a stop may take before what is left is cut.", gt=0, le=600
     )
+
+    @model_validator(mode="after")
+    def certificate_has_its_key(self) -> Self:
+        """Refuse half of what HTTPS needs."""
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("TLS_CERT_FILE and TLS_KEY_FILE go together")
+        return self
 
 
 def env_name(field_name: str, field: FieldInfo) -> str:

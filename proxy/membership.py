@@ -94,6 +94,7 @@ class StatefulSet:
             f"{self._service}.{options.namespace}.svc" if options.namespace else (self._service)
         )
         self._port = options.broker_port
+        self._scheme = "https" if options.tls_ca_file else "http"
         self._least = options.broker_count
         self._known = self._least
         self._resolve = resolve
@@ -113,7 +114,9 @@ class StatefulSet:
 
     def _addresses(self, count: int) -> list[Address]:
         return [
-            Address(f"{self._service}-{number}", f"http://{self._host(number)}:{self._port}")
+            Address(
+                f"{self._service}-{number}", f"{self._scheme}://{self._host(number)}:{self._port}"
+            )
             for number in range(count)
         ]
 

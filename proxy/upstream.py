@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from common.errors import BrokerUnreachable, InvalidRequest, TelemetryError
 from common.http.answers import send_bytes
 from common.http.body import ClientGone
+from common.http.tls import client_context
 from common.queue.http import as_error
 from proxy.member import Member
 from proxy.options import ProxyOptions
@@ -63,7 +64,9 @@ class Upstream:
         token = options.service_token.get_secret_value()
         self.session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {token}"},
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(
+                limit=0, ssl=client_context(options.tls_ca_file) or True
+            ),
             trust_env=False,
             auto_decompress=False,
             read_bufsize=READ_BYTES,

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common import garbage, logs
 from common.http.protocol import BoundedProtocol, Limits
+from common.http.tls import Certificate, is_loopback, server_certificate
 from common.lifecycle import Lifecycle
 from common.options import ServiceOptions
 
@@ -30,11 +32,20 @@ Table = TypeVar("Table", bound=ServiceOptions)
 class Server(uvicorn.Server):
     """Ends streams before it waits for them: a signal sets ``lifecycle.stopping`` at once."""
 
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, config: uvicorn.Config, lifecycle: Lifecycle, certificate: Certificate | None = None
+    ) -> None:
         super().__init__(config)
+        self.certificate = certificate
         self._lifecycle = lifecycle
         lifecycle.on_stop(self.leave)
         lifecycle.cut = self.cut
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, and to follow the certificate."""
+        await super().startup(sockets)
+        if self.certificate is not None:
+            self._lifecycle.spawn("certificate", self.certificate.follow())
 
     def leave(self) -> None:
         """Let the server's main loop end."""
@@ -54,6 +65,7 @@ class Server(uvicorn.Server):
 
 def make_server(app: ASGIApp, options: ServiceOptions, lifecycle: Lifecycle) -> Server:
     """Set uvicorn up as every service runs it."""
+    certificate = server_certificate(options)
     config = uvicorn.Config(
         without_refusal(app, lifecycle),
         host=options.host,
@@ -61,6 +73,7 @@ def make_server(app: ASGIApp, options: ServiceOptions, lifecycle: Lifecycle) -> 
         lifespan="on",
         http=partial(BoundedProtocol, limits_of(options)),  # type: ignore[arg-type]
         ws="none",
+        ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -69,7 +82,7 @@ def make_server(app: ASGIApp, options: ServiceOptions, lifecycle: Lifecycle) -> 
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, int(options.shutdown_grace_seconds)),
     )
-    return Server(config, lifecycle)
+    return Server(config, lifecycle, certificate)
 
 
 def limits_of(options: ServiceOptions) -> Limits:
@@ -88,6 +101,8 @@ def serve(options: Table, create_app: Callable[[Table, Lifecycle], ASGIApp]) -> 
     lifecycle = Lifecycle()
     longest_seconds = LONGEST_STOP_GRACES * options.shutdown_grace_seconds
     lifecycle.on_stop(lambda: leave_after(longest_seconds))
+    if options.tls_cert_file is None and not is_loopback(options.host):
+        log.warning("plain HTTP on an address that others reach", host=options.host)
     server = make_server(create_app(options, lifecycle), options, lifecycle)
     garbage.calm()
     try:

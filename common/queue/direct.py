@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -25,11 +26,18 @@ NOTHING_STORED = (Draining, TopicConflict, Unavailable)
 class DirectProducer:
     """Sends to the owner of each partition, or through the proxy when that cannot be."""
 
-    def __init__(self, proxy_url: str, token: SecretStr, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        proxy_url: str,
+        token: SecretStr,
+        clock: Clock | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._tls = tls
         self._proxy_url = proxy_url
         self._token = token
         self._clock = clock or SystemClock()
-        self._proxy = HttpProducer(proxy_url, token)
+        self._proxy = HttpProducer(proxy_url, token, tls=tls)
         self._placements: dict[str, Placement] = {}
         self._producers: dict[tuple[str, int], HttpProducer] = {}
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -68,7 +76,7 @@ class DirectProducer:
     def _producer(self, owner: BrokerRow, partitions: int) -> HttpProducer:
         known = self._producers.get((owner.url, partitions))
         if known is None:
-            known = HttpProducer(owner.url, self._token, partitions)
+            known = HttpProducer(owner.url, self._token, partitions, self._tls)
             self._producers[owner.url, partitions] = known
         return known
 
@@ -77,7 +85,7 @@ class DirectProducer:
         async with self._asking[topic]:
             known = self._placements.get(topic)
             if known is None:
-                known = Placement(self._proxy_url, self._token, topic, self._clock)
+                known = Placement(self._proxy_url, self._token, topic, self._clock, self._tls)
                 self._placements[topic] = known
                 with contextlib.suppress(TelemetryError):  # asked again in the background
                     await known.refresh()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
@@ -46,14 +47,18 @@ class DirectConsumer:
         max_in_flight: int,
         batch: int,
         clock: Clock | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self._token = token
         self._topic, self._group = topic, group
         self._max_in_flight, self._batch = max_in_flight, batch
         self._clock = clock or SystemClock()
-        self._proxy = HttpConsumer(proxy_url, token, topic, group, max_in_flight, batch)
-        self._placement = Placement(proxy_url, token, topic, self._clock)
-        self._session = aiohttp.ClientSession(trust_env=False)
+        self._proxy = HttpConsumer(proxy_url, token, topic, group, max_in_flight, batch, tls=tls)
+        self._placement = Placement(proxy_url, token, topic, self._clock, tls)
+        self._session = aiohttp.ClientSession(
+            trust_env=False, connector=aiohttp.TCPConnector(ssl=tls or True)
+        )
         self._shares = Shares(max_in_flight, ())
         self._refused = False
         self._consumers: dict[str, HttpConsumer] = {}
@@ -188,6 +193,7 @@ class DirectConsumer:
                 share,
                 self._batch,
                 self._placement.partitions,
+                self._tls,
             )
             self._consumers[row.broker] = consumer
             self._start(row.broker, consumer)

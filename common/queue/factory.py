@@ -1,5 +1,7 @@
 """The queue client that the options ask for."""
 
+import ssl
+
 from pydantic import SecretStr
 
 from common.clock import Clock
@@ -9,9 +11,14 @@ from common.queue.direct_consumer import DirectConsumer
 from common.queue.http import HttpConsumer, HttpProducer
 
 
-def open_producer(url: str, token: SecretStr, direct: bool, clock: Clock) -> Producer:
-    """A producer through ``url``, or straight to the brokers that the proxy there names."""
-    return DirectProducer(url, token, clock) if direct else HttpProducer(url, token)
+def open_producer(
+    url: str, token: SecretStr, direct: bool, clock: Clock, tls: ssl.SSLContext | None = None
+) -> Producer:
+    """A producer through ``url``, or straight to the brokers that the proxy there names.
+
+    ``tls`` is whom it believes over https.
+    """
+    return DirectProducer(url, token, clock, tls) if direct else HttpProducer(url, token, tls=tls)
 
 
 def open_consumer(
@@ -23,8 +30,12 @@ def open_consumer(
     batch: int,
     direct: bool,
     clock: Clock,
+    tls: ssl.SSLContext | None = None,
 ) -> Consumer:
-    """A consumer through ``url``, or straight from the brokers that the proxy there names."""
+    """A consumer through ``url``, or straight from the brokers that the proxy there names.
+
+    ``tls`` is whom it believes over https.
+    """
     if direct:
-        return DirectConsumer(url, token, topic, group, max_in_flight, batch, clock)
-    return HttpConsumer(url, token, topic, group, max_in_flight, batch)
+        return DirectConsumer(url, token, topic, group, max_in_flight, batch, clock, tls)
+    return HttpConsumer(url, token, topic, group, max_in_flight, batch, tls=tls)

@@ -1,6 +1,7 @@
 """The queue client for this project's own brokers, straight or through the proxy."""
 
 import base64
+import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -38,8 +39,14 @@ class HttpProducer:
     it does not know is made so there.
     """
 
-    def __init__(self, base_url: str, token: SecretStr, partitions: int = 0) -> None:
-        self._session = open_session(base_url, token, REQUEST_SECONDS)
+    def __init__(
+        self,
+        base_url: str,
+        token: SecretStr,
+        partitions: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._session = open_session(base_url, token, REQUEST_SECONDS, tls)
         self._count = {"partitions": str(partitions)} if partitions else {}
 
     async def partitions(self, topic: str) -> int:
@@ -87,8 +94,9 @@ class HttpConsumer:
         max_in_flight: int,
         batch: int | None,
         partitions: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._session = open_session(base_url, token, REQUEST_SECONDS)
+        self._session = open_session(base_url, token, REQUEST_SECONDS, tls)
         self._lost = False
         self._params = {"topic": topic, "group": group}
         self._stream_params = self._params | {"max_in_flight": str(max_in_flight)}
@@ -179,13 +187,18 @@ class HttpConsumer:
                 yield (_READ[event.type](event.data) for event in events if event.type in _READ)
 
 
-def open_session(base_url: str, token: SecretStr, total_seconds: float) -> aiohttp.ClientSession:
-    """A session that follows no redirect, no proxy variable, and knows the token."""
+def open_session(
+    base_url: str, token: SecretStr, total_seconds: float, tls: ssl.SSLContext | None = None
+) -> aiohttp.ClientSession:
+    """A session that follows no redirect, no proxy variable, and knows the token.
+
+    ``tls`` is whom it believes over https, None for the CAs of the machine.
+    """
     return aiohttp.ClientSession(
         base_url,
         headers={"Authorization": f"Bearer {token.get_secret_value()}"},
         timeout=aiohttp.ClientTimeout(total=total_seconds, sock_connect=CONNECT_SECONDS),
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls or True),
         trust_env=False,
         auto_decompress=False,
     )

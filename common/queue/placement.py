@@ -1,6 +1,7 @@
 """Where a topic's partitions are, as the proxy routes them."""
 
 import asyncio
+import ssl
 from collections.abc import Sequence
 
 import msgspec
@@ -39,8 +40,15 @@ class Placement:
     A broker that failed a request is left out until the proxy was asked again.
     """
 
-    def __init__(self, proxy_url: str, token: SecretStr, topic: str, clock: Clock) -> None:
-        self._session = open_session(proxy_url, token, REQUEST_SECONDS)
+    def __init__(
+        self,
+        proxy_url: str,
+        token: SecretStr,
+        topic: str,
+        clock: Clock,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._session = open_session(proxy_url, token, REQUEST_SECONDS, tls)
         self._topic = topic
         self._clock = clock
         self._owners: Sequence[str] = ()

@@ -5,7 +5,6 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
 
-import uvicorn
 from starlette.types import ASGIApp
 
 from common.http.server import Server, make_server
@@ -20,8 +19,8 @@ class NotStartedError(Exception):
 class InlineServer(Server):
     """The services' server without signal handlers, and with no tick to wait for."""
 
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle) -> None:
-        super().__init__(config, lifecycle)
+    def __init__(self, made: Server, lifecycle: Lifecycle) -> None:
+        super().__init__(made.config, lifecycle, made.certificate)
         self.up = asyncio.Event()
         self._left = asyncio.Event()
 
@@ -54,14 +53,14 @@ async def running(
     app: ASGIApp, options: ServiceOptions, lifecycle: Lifecycle
 ) -> AsyncIterator[str]:
     """Serve ``app`` and yield its base URL; leaving stops it as SIGTERM would."""
-    config = make_server(app, options, lifecycle).config
-    server = InlineServer(config, lifecycle)
+    server = InlineServer(make_server(app, options, lifecycle), lifecycle)
+    scheme = "https" if server.certificate else "http"
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:  # or else without TCP_NODELAY
         listener.bind(("127.0.0.1", 0))
         serving = asyncio.create_task(server.serve([listener]))
         await _until_up(server, serving)
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             lifecycle.stop()
             await serving
