@@ -1,5 +1,6 @@
 """The queue as a client sees it: reachable, the same token, brokers ready, work spread."""
 
+import ssl
 import time
 from collections import Counter
 from email.utils import parsedate_to_datetime
@@ -17,10 +18,12 @@ REQUEST_SECONDS = 5.0
 TOO_LARGE_SHARE = 1.5  # of the mean
 
 
-async def check_queue(ward: Ward, option: str, url: str, token: SecretStr) -> None:
+async def check_queue(
+    ward: Ward, option: str, url: str, token: SecretStr, tls: ssl.SSLContext | None = None
+) -> None:
     """The proxy, or a broker alone, and all that stands behind it."""
     try:
-        session = open_session(url, token, REQUEST_SECONDS)
+        session = open_session(url, token, REQUEST_SECONDS, tls)
     except ValueError as error:
         ward.fail("queue", f"{option}: {url} is no address: {error}", "as http://proxy:7080")
         return

@@ -13,6 +13,7 @@ from broker.options import BrokerOptions
 from cli.doctor import cluster, disk, machine, secrets, source, stores
 from cli.doctor.finding import Finding, Ward
 from collector.options import CollectorOptions
+from common.http.tls import client_context
 from common.journal import position
 from common.journal.files import DiskFiles
 from common.options import Options, ServiceOptions, describe_problem
@@ -90,8 +91,9 @@ async def check_queues(ward: Ward, options: ServiceOptions) -> None:
         addresses = {f"BROKERS {name}": url for name, url in listed_brokers(ward, options)}
     elif isinstance(options, StreamerOptions | CollectorOptions):
         addresses = {"MSG_QUEUE_ADDR": options.queue_url}
+    tls = client_context(options.tls_ca_file)
     for option, url in addresses.items():
-        await cluster.check_queue(ward, option, url, options.service_token)
+        await cluster.check_queue(ward, option, url, options.service_token, tls)
 
 
 def read_options(
