@@ -35,9 +35,9 @@ from common.storage.factory import open_store
 
 VERSION = "1"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
-ROUTERS = (
-    gpus.router,
+ROUTERS = (  # what is asked most is looked at first
     telemetry.router,
+    gpus.router,
     export.router,
     live.router,
     ingest.router,
@@ -121,7 +121,7 @@ class ApiService:
         own = Route("/ready", self.ready)
         standard = [own if getattr(r, "path", "") == own.path else r for r in standard_routes(self)]
         asked = [route for router in ROUTERS for route in router.routes]
-        return [*standard, *docs.docs_routes(), *asked]
+        return [*asked, *standard, *docs.docs_routes()]
 
 
 def open_keys(options: ApiOptions) -> KeyRing:

@@ -9,9 +9,9 @@ from fastapi.responses import StreamingResponse
 
 from api.answers import TelemetryFile, documented
 from api.asking import Ask, Asking
+from api.binding import StrictRoute
 from api.formats import Format, FormatName, open_format
 from api.gpus import unknown_gpu
-from api.parameters import StrictRoute
 from api.paths import GpuId
 from api.selection import Selection, Wanted
 from api.watch import KeyWatch

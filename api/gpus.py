@@ -4,13 +4,13 @@ from fastapi import APIRouter, Response
 
 from api.answers import GpuAnswer, GpuMetrics, GpuPage, documented, send
 from api.asking import Ask, Asking
+from api.binding import StrictRoute
 from api.parameters import (
     DEFAULT_LIMIT,
     Cursor,
     Limit,
     Name,
     Offset,
-    StrictRoute,
     check_limit,
     check_paging,
     read_cursor,

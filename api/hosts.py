@@ -12,6 +12,7 @@ from api.answers import (
     send,
 )
 from api.asking import Ask
+from api.binding import StrictRoute
 from api.gpus import page
 from api.parameters import (
     DEFAULT_LIMIT,
@@ -19,7 +20,6 @@ from api.parameters import (
     FewerSkipped,
     Limit,
     Offset,
-    StrictRoute,
     check_limit,
     check_paging,
     read_cursor,

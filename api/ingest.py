@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from api.answers import MEDIA_TYPE, SCHEMA_REF, Accepted, documented, send
-from api.parameters import StrictRoute
+from api.binding import StrictRoute
 from api.queue import Queue
 from api.records import Record, read_records, to_samples
 from common.clock import Clock

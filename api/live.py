@@ -9,8 +9,9 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import AppStatus
 
 from api.answers import Goodbye, documented
+from api.binding import StrictRoute
 from api.feed import Feed, Interest, News
-from api.parameters import MAX_GPU_IDS, Name, StrictRoute
+from api.parameters import MAX_GPU_IDS, Name
 from api.selection import wanted_metrics
 from api.watch import KeyWatch
 from common.errors import TelemetryError, Unauthorized

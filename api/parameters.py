@@ -3,19 +3,14 @@
 import base64
 import binascii
 import re
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
-from urllib.parse import parse_qsl
 
 import msgspec
 from fastapi import Query, Request, Response
-from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 
 from common.errors import InvalidParameter, InvalidRequest
-from common.http.body import MAX_PARAMETERS
 from common.models import MAX_TEXT
 
 T = TypeVar("T")
@@ -26,7 +21,6 @@ MAX_TIME = 64
 MAX_OFFSET = 1_000_000_000
 MAX_SKIPPED = 100_000
 MAX_GPU_IDS = 50
-REPEATABLE = frozenset({"metric", "metric_name", "gpu_id"})
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
@@ -48,45 +42,6 @@ Cursor = Annotated[
     str | None,
     Query(max_length=MAX_CURSOR, description="`next_cursor` of the page before, as it was given."),
 ]
-
-
-class StrictRoute(APIRoute):
-    """A route that refuses a query parameter it does not know, or that is given twice."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-        known = query_names(self.dependant)
-
-        async def strict(request: Request) -> Response:
-            check_names(request.scope["query_string"], known)
-            return await handle(request)
-
-        return strict
-
-
-def query_names(dependant: Dependant) -> frozenset[str]:
-    """The query parameters of a route and of all it depends on."""
-    own = frozenset(param.alias for param in dependant.query_params)
-    return own.union(*map(query_names, dependant.dependencies))
-
-
-def check_names(query: bytes, known: frozenset[str]) -> None:
-    """Raise InvalidRequest for a query that cannot be read as the route's parameters."""
-    if not query:
-        return
-    try:
-        pairs = parse_qsl(
-            query.decode("ascii"), True, max_num_fields=MAX_PARAMETERS, errors="strict"
-        )
-    except ValueError as error:
-        raise InvalidRequest(f"the query string cannot be read: {error}") from error
-    seen: set[str] = set()
-    for name, _ in pairs:
-        if name not in known:
-            raise InvalidRequest(f"no such parameter: {name}", details={"known": sorted(known)})
-        if name in seen and name not in REPEATABLE:
-            raise InvalidRequest(f"parameter {name} is given twice")
-        seen.add(name)
 
 
 async def refuse_parameters(request: Request, error: Exception) -> Response:

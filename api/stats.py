@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.answers import Metrics, Stats, documented, send
 from api.asking import Ask
-from api.parameters import StrictRoute
+from api.binding import StrictRoute
 from api.queue import Queue
 
 router = APIRouter(prefix="/api/v1", tags=["Store"], route_class=StrictRoute)

@@ -4,13 +4,13 @@ from fastapi import APIRouter, Response
 
 from api.answers import TelemetryPage, documented, point_answers, send
 from api.asking import Ask
+from api.binding import StrictRoute
 from api.gpus import unknown_gpu
 from api.parameters import (
     DEFAULT_LIMIT,
     Cursor,
     FewerSkipped,
     Limit,
-    StrictRoute,
     check_limit,
     check_paging,
     read_cursor,

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,12 +32,14 @@ SAMPLES = 400
 PORT = 18_080
 START_SECONDS = 30
 READ_BYTES = 1 << 20
+END = "\r\n"
+MOST_UNDER_WAY = 16
 
 
 class Run(NamedTuple):
     """What a part of the benchmark came to."""
 
-    count: int
+    amount: int
     seconds: float
     server_cpu: float
     client_cpu: float
@@ -96,14 +99,14 @@ async def ask_all(pid: int, key: str, requests: int, connections: int) -> None:
     paced = await measured(pid, lambda: ask_paced(lines[:1000], 500.0))
     show("last 100 points, 500 requests/s", "requests", paced)
     for form in ("csv", "json"):
-        line = f"GET /api/v1/gpus/{BIG}/telemetry/export?format={form} "
+        line = f"GET /api/v1/gpus/{BIG}/telemetry/export?format={form} {head}Connection: close"
+        request = (line + END + END).encode()
         before = peak_of(pid)
-        run = await measured(
-            pid, lambda: export((line + head + "Connection: close\r\n\r\n").encode())
-        )
-        show(f"export as {form}", "points", run._replace(count=BIG_POINTS))
+        run = await measured(pid, partial(export, request))
+        show(f"export as {form}", "points", run._replace(amount=BIG_POINTS))
         print(
-            f"{'':36} peak memory {before >> 20} -> {peak_of(pid) >> 20} MiB, {run.count >> 20} MiB"
+            f"{'':36} {run.amount >> 20} MiB, peak memory"
+            f" {before >> 20} -> {peak_of(pid) >> 20} MiB"
         )
 
 
@@ -150,25 +153,26 @@ async def ask_one_by_one(lines: list[bytes], latencies: list[float]) -> None:
 async def ask_paced(lines: list[bytes], per_second: float) -> tuple[int, list[float]]:
     """Requests at a rate, whatever the answers take; a late start counts as latency."""
     latencies: list[float] = []
-    free = [await asyncio.open_connection("127.0.0.1", PORT) for _ in range(16)]
+    free: asyncio.LifoQueue[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+    free = asyncio.LifoQueue()
+    for _ in range(MOST_UNDER_WAY):
+        free.put_nowait(await asyncio.open_connection("127.0.0.1", PORT))
     begin = time.perf_counter()
 
     async def one(line: bytes, due: float) -> None:
-        reader, writer = free.pop()
+        reader, writer = await free.get()
         writer.write(line)
         await read_answer(reader)
         latencies.append(time.perf_counter() - due)
-        free.append((reader, writer))
+        free.put_nowait((reader, writer))
 
     async with asyncio.TaskGroup() as group:
         for number, line in enumerate(lines):
             due = begin + number / per_second
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            while not free:
-                await asyncio.sleep(0.001)
             group.create_task(one(line, due))
-    for _, writer in free:
-        writer.close()
+    while not free.empty():
+        free.get_nowait()[1].close()
     return len(lines), latencies
 
 
@@ -201,8 +205,8 @@ def peak_of(pid: int) -> int:
 def show(name: str, what: str, run: Run) -> None:
     """One line of the table."""
     line = (
-        f"{name:36} {run.count / run.seconds:>10,.0f} {what}/s"
-        f" {run.count / run.server_cpu:>10,.0f} a CPU second of the API"
+        f"{name:36} {run.amount / run.seconds:>10,.0f} {what}/s"
+        f" {run.amount / run.server_cpu:>10,.0f} a CPU second of the API"
         f"   client {run.client_cpu:.1f} CPU s"
     )
     if run.latencies:

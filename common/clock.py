@@ -9,6 +9,7 @@ from typing import Protocol
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+SECONDS_CHARS = len("2025-07-18T20:42:34")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -41,7 +42,7 @@ class SystemClock:
 def to_rfc3339(milliseconds: int) -> str:
     """Format milliseconds since 1970 UTC, e.g. ``2025-07-18T20:42:34.000Z``."""
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+    return f"{moment.isoformat()[:SECONDS_CHARS]}.{milliseconds % 1000:03d}Z"
 
 
 def from_rfc3339(text: str) -> int | None:
