@@ -1,5 +1,6 @@
 """The API's description, and a page to try it from that needs no internet."""
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -64,7 +65,17 @@ def describe(app: FastAPI) -> dict[str, Any]:
     found.setdefault("components", {})["schemas"] = schemas
     found["components"]["securitySchemes"] = _SECURITY
     found["security"] = [{name: []} for name in _SECURITY]
+    for path in found["paths"].values():
+        for operation in path.values():
+            bound_limit(operation.get("parameters", ()), app.state.options.max_limit)
     return found
+
+
+def bound_limit(parameters: Iterable[dict[str, Any]], max_limit: int) -> None:
+    """Say the most that ``limit`` may be here, which is an option of the service."""
+    for parameter in parameters:
+        if parameter["name"] == "limit":
+            parameter["schema"]["maximum"] = max_limit
 
 
 @cache

@@ -24,8 +24,15 @@ SHORTEST_WINDOW_MS = MS_PER_SECOND
 LONGEST_WINDOW_MS = 366 * 86_400 * MS_PER_SECOND
 DEFAULT_AGGREGATE: Aggregate = "mean"
 
-Time = Annotated[str | None, Query(max_length=MAX_TIME, description="RFC 3339; included.")]
-SameTime = Annotated[str | None, Query(max_length=MAX_TIME, description="The same, other name.")]
+_DATE_TIME = {"format": "date-time"}
+Time = Annotated[
+    str | None,
+    Query(max_length=MAX_TIME, description="RFC 3339; included.", json_schema_extra=_DATE_TIME),
+]
+SameTime = Annotated[
+    str | None,
+    Query(max_length=MAX_TIME, description="The same, other name.", json_schema_extra=_DATE_TIME),
+]
 MetricNames = Annotated[
     list[str] | None,
     Query(max_length=MAX_METRICS, description="Repeated, or separated by commas; none is all."),

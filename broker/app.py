@@ -5,6 +5,7 @@ from starlette.routing import BaseRoute, Route
 
 from broker.broker import Broker
 from broker.consume import Consume
+from broker.description import BROKER
 from broker.dlq import ListDead, PurgeDead, Redrive
 from broker.drain import Drain, ShowDrain
 from broker.group_verbs import ForgetGroup, Kick, Purge, Seek
@@ -25,7 +26,9 @@ def create_app(
 ) -> Starlette:
     """Build the broker's app; the broker itself starts with the app's lifespan."""
     broker = Broker(options, lifecycle, clock)
-    app = create_service_app(broker, routes(broker), ServiceToken(options.service_token))
+    served = routes(broker)
+    described = [*served, BROKER.route(served)]
+    app = create_service_app(broker, described, ServiceToken(options.service_token))
     app.state.broker = broker
     return app
 

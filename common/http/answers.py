@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from starlette.types import Send
 
-from common.errors import TelemetryError
+from common.errors import MethodNotAllowed, TelemetryError
 
 JSON = b"application/json"
 Headers = Sequence[tuple[bytes, bytes]]
@@ -26,6 +26,8 @@ def error_headers(error: TelemetryError) -> list[tuple[bytes, bytes]]:
     headers: list[tuple[bytes, bytes]] = []
     if error.retry_after_seconds is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_seconds))))
+    if isinstance(error, MethodNotAllowed) and error.details is not None:
+        headers.append((b"allow", error.details["allow"].encode()))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return headers

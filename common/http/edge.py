@@ -9,6 +9,7 @@ from collections.abc import Callable
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common import disk, logs
@@ -19,7 +20,7 @@ from common.metrics import HttpMetrics
 
 log = logs.get("http")
 
-OPEN_PATHS = frozenset({"/health", "/ready", "/stats", "/metrics"})
+OPEN_PATHS = frozenset({"/health", "/ready", "/stats", "/metrics", "/openapi.json"})
 EVENT_STREAM = b"text/event-stream"
 _BOOT = secrets.token_hex(8)
 _REQUESTS = itertools.count(1 << 20)
@@ -135,7 +136,7 @@ def as_telemetry_error(error: Exception, scope: Scope) -> TelemetryError:
     if isinstance(error, TelemetryError):
         return error
     if isinstance(error, HTTPException):
-        return from_http_exception(error)
+        return from_http_exception(error, scope)
     refusal = disk.refusal(error) if isinstance(error, OSError) else None
     if refusal is not None:
         log.error("request refused", route=route_of(scope), reason=str(error))
@@ -144,14 +145,21 @@ def as_telemetry_error(error: Exception, scope: Scope) -> TelemetryError:
     return TelemetryError("the service failed on this request; the log has the cause")
 
 
-def from_http_exception(error: HTTPException) -> TelemetryError:
+def from_http_exception(error: HTTPException, scope: Scope) -> TelemetryError:
     """Translate what the router raises by itself."""
     if error.status_code == 404:
         return NotFound("no such path")
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(methods_of(scope))
         return MethodNotAllowed("the path does not take this method", details={"allow": allowed})
     return InvalidRequest(str(error.detail))
+
+
+def methods_of(scope: Scope) -> list[str]:
+    """Every method that the path takes; the router itself tells those of one route alone."""
+    routes = scope["app"].routes
+    found = [route.methods for route in routes if route.matches(scope)[0] is Match.PARTIAL]
+    return sorted(set().union(*found))
 
 
 async def reraise(request: Request, error: Exception) -> Response:

@@ -51,7 +51,7 @@ def test_every_route_is_on_the_protocol_page(routes: set[tuple[str, str]]) -> No
 def test_every_request_on_the_protocol_page_is_a_route(routes: set[tuple[str, str]]) -> None:
     named = set(
         re.findall(
-            r"\b(GET|POST|PUT|DELETE) (/[a-z]+(?:/(?:\{[a-z]+\}|[a-z]+))*)",
+            r"\b(GET|POST|PUT|DELETE) (/[a-z]+(?:\.json)?(?:/(?:\{[a-z]+\}|[a-z]+))*)",
             page("docs/protocol.md"),
         )
     )
