@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -80,6 +81,26 @@ async def test_every_route_but_the_open_ones_asks_for_a_key(api: Api) -> None:
             assert answer.headers["www-authenticate"] == "Bearer"
             answers.add(json.dumps(body["error"]))
     assert len(answers) == 1, "what is wrong with a key must not show"
+
+
+async def test_every_route_refuses_keys_that_were_good_once(start_api: StartApi) -> None:
+    async with start_api() as api:
+        over, record = create_key("over", ["admin"], datetime.now(UTC) - timedelta(seconds=1))
+        revoked, _ = create_key("revoked", ["admin"])
+        save_keys(api.keys_file, [*load_keys(api.keys_file), record])
+        for method, path in closed_paths(api.app):
+            for key in (over, revoked):
+                for headers in ({"X-API-Key": key}, {"Authorization": f"Bearer {key}"}):
+                    assert await status_of(api, method, path, headers) == 401, path
+
+
+async def test_every_route_refuses_what_is_too_much_of_a_key(api: Api) -> None:
+    key = api.keys["admin"]
+    for method, path in closed_paths(api.app):
+        doubled: Any = [("X-API-Key", key), ("X-API-Key", key)]
+        assert await status_of(api, method, path, doubled) == 400, path
+        long = {"X-API-Key": key + "x" * (1 << 20)}
+        assert await status_of(api, method, path, long) == 431, path
 
 
 async def test_every_route_takes_a_good_key_by_either_header(api: Api) -> None:
