@@ -9,10 +9,12 @@ from fastapi import Response
 from common.clock import to_rfc3339
 from common.errors import (
     Forbidden,
+    HeadersTooLarge,
     InvalidParameter,
     InvalidRequest,
     Overloaded,
     RateLimited,
+    RequestTimeout,
     StoreUnavailable,
     TelemetryError,
     Unauthorized,
@@ -234,6 +236,8 @@ _ALWAYS: tuple[type[TelemetryError], ...] = (
     InvalidRequest,
     Unauthorized,
     Forbidden,
+    RequestTimeout,
+    HeadersTooLarge,
     InvalidParameter,
     Overloaded,
     RateLimited,

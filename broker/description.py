@@ -9,6 +9,7 @@ from common.errors import (
     DiskFull,
     Draining,
     GroupInUse,
+    HeadersTooLarge,
     InvalidRequest,
     NotFound,
     Overloaded,
@@ -16,6 +17,7 @@ from common.errors import (
     PartitionReadOnly,
     ReceiptInvalid,
     ReceiptStale,
+    RequestTimeout,
     TooLarge,
     TopicConflict,
     Unauthorized,
@@ -189,6 +191,6 @@ BROKER = Description(
     text="The wire protocol of one broker; every request shows the service token.",
     operations=OPERATIONS,
     parameters=PARAMETERS,
-    errors=(InvalidRequest, Unauthorized),
+    errors=(InvalidRequest, Unauthorized, RequestTimeout, HeadersTooLarge),
     shapes=(SettleRequest, NackRequest, ExtendRequest, TopicRequest, RedriveRequest),
 )

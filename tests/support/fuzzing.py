@@ -16,6 +16,7 @@ ANSWER_SECONDS = "30"
 SETTINGS = """
 [checks]
 positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "409", "413", "422", "429"]
+negative_data_rejection.expected-statuses = ["4xx"]
 """
 
 
