@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.harness import cpu_of
+from cli.bench.drive import cpu_of
 from common.keys import create_key, save_keys
 from common.models import Gpu, Sample
 from common.storage.sqlite import SqliteStore

@@ -41,3 +41,8 @@ class TlsOptions(Options):
             "TLS_CA_FILE": self.tls_ca_file,
         }
         return {name: str(path.resolve()) for name, path in given.items() if path is not None}
+
+
+def believed() -> ssl.SSLContext | None:
+    """Whom a command believes that asks a stack of the same environment."""
+    return TlsOptions.load({}).context()

@@ -6,6 +6,7 @@ import uvloop
 from pydantic import SecretStr
 
 from cli.bench.drive import Gate, Work
+from cli.tls import believed
 from common.queue.base import Consumer, Producer
 from common.queue.http import HttpConsumer, HttpProducer
 
@@ -21,7 +22,7 @@ def produce(token: str, address: str, work: Work, gate: Gate) -> None:
 
 
 async def _produce(token: str, address: str, work: Work, gate: Gate) -> None:
-    await produce_with(HttpProducer(address, SecretStr(token)), work, gate)
+    await produce_with(HttpProducer(address, SecretStr(token), tls=believed()), work, gate)
 
 
 async def produce_with(producer: Producer, work: Work, gate: Gate) -> None:
@@ -44,7 +45,15 @@ def consume(token: str, address: str, work: Work, gate: Gate) -> None:
 
 
 async def _consume(token: str, address: str, work: Work, gate: Gate) -> None:
-    consumer = HttpConsumer(address, SecretStr(token), TOPIC, GROUP, MAX_IN_FLIGHT, EVENT_MESSAGES)
+    consumer = HttpConsumer(
+        address,
+        SecretStr(token),
+        TOPIC,
+        GROUP,
+        MAX_IN_FLIGHT,
+        EVENT_MESSAGES,
+        tls=believed(),
+    )
     await consume_with(consumer, work, gate, ACKED_TOGETHER)
 
 

@@ -14,6 +14,7 @@ import uvloop
 from pydantic import SecretStr
 
 from cli.bench.clients import GROUP, TOPIC
+from cli.tls import believed
 from common.queue.http import HttpConsumer, HttpProducer
 
 SIZE = 300
@@ -71,7 +72,7 @@ def consume(address: str, token: str, pace: Pace) -> Times:
 
 
 async def _produce(address: str, token: str, pace: Pace) -> Times:
-    producer = HttpProducer(address, SecretStr(token))
+    producer = HttpProducer(address, SecretStr(token), tls=believed())
     partitions = await producer.partitions(TOPIC)
     taken: Times = []
     filler = b"x" * SIZE
@@ -94,7 +95,15 @@ async def _produce(address: str, token: str, pace: Pace) -> Times:
 
 
 async def _consume(address: str, token: str, pace: Pace) -> Times:
-    consumer = HttpConsumer(address, SecretStr(token), TOPIC, GROUP, MAX_IN_FLIGHT, EVENT_MESSAGES)
+    consumer = HttpConsumer(
+        address,
+        SecretStr(token),
+        TOPIC,
+        GROUP,
+        MAX_IN_FLIGHT,
+        EVENT_MESSAGES,
+        tls=believed(),
+    )
     taken: Times = []
     receipts: list[str] = []
     messages = pace.rate * pace.seconds
