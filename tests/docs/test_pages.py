@@ -7,11 +7,14 @@ import pytest
 from pydantic import SecretStr
 from starlette.routing import Route
 
+from api.app import create_app as create_api
+from api.options import ApiOptions
 from broker.app import create_app as create_broker
 from broker.options import BrokerOptions
 from cli.main import SERVICES, app
 from cli.reference import reference
 from common.errors import all_errors
+from common.keys import create_key, save_keys
 from common.lifecycle import Lifecycle
 from proxy.app import create_app as create_proxy
 from proxy.options import ProxyOptions
@@ -88,3 +91,18 @@ def test_every_test_named_in_the_promises_exists() -> None:
         r"`(tests/[a-z_/]+\.py)::([a-z_A-Z0-9]+)`", page("docs/promises.md")
     ):
         assert f"{name}" in page(file), f"{file} has no {name}"
+
+
+def test_the_page_of_the_api_has_every_request_and_no_other(tmp_path: Path) -> None:
+    save_keys(tmp_path / "keys.json", [create_key("docs", ["read"])[1]])
+    options = ApiOptions(api_keys_file=tmp_path / "keys.json", service_token=TOKEN)
+    served = {
+        (method, str(route.path_format))
+        for route in create_api(options, Lifecycle()).routes
+        if isinstance(route, Route)
+        for method in (route.methods or {"GET"}) - {"HEAD"}
+    }
+    text = page("docs/api.md")
+    named = set(re.findall(r"`(GET|POST) (/[a-z0-9/{}_.]+)`", text))
+    assert named <= served
+    assert {pair for pair in served if pair[1].startswith("/api/")} <= named
