@@ -56,6 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._in_head = True
         self._head_bytes = 0
+        self._chunk_bytes = 0
         self._over_cap = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -75,7 +76,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        began_before = self._in_head
+        began_before, self._chunk_bytes = self._in_head, len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
@@ -124,16 +125,21 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _check_head(self) -> None:
         """Raise, and so end the parsing, for a head that must not be taken."""
-        size, hosts = len(self.url), 0
-        for name, value in self.headers:
-            size += len(name) + len(value) + HEADER_OVERHEAD
-            hosts += name == b"host"
-        if size > self._limits.max_header_bytes or len(self.headers) > MAX_HEADERS:
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if len(self.headers) > MAX_HEADERS or self._is_too_large():
             self._refusal = self._too_large()
         elif hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
             self._refusal = InvalidRequest("a request has one Host header")
         if self._refusal is not None:
             raise self._refusal
+
+    def _is_too_large(self) -> bool:
+        """Whether the head is over the limit; what came in all is seldom even that much."""
+        limit = self._limits.max_header_bytes
+        if self._head_bytes + self._chunk_bytes <= limit:
+            return False
+        fields = sum(len(name) + len(value) + HEADER_OVERHEAD for name, value in self.headers)
+        return len(self.url) + fields > limit
 
     def _too_large(self) -> HeadersTooLarge:
         limit = self._limits.max_header_bytes
