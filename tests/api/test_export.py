@@ -11,6 +11,7 @@ from common.keys import load_keys, save_keys
 from common.models import Gpu, Sample
 from common.storage.sqlite import SqliteStore
 from tests.api.conftest import T0, Api, StartApi
+from tests.support.proxy import until
 
 EXPORT = "/api/v1/gpus/GPU-03/telemetry/export"
 HEADER = ["timestamp", "gpu_id", "metric", "value"]
@@ -107,4 +108,31 @@ async def test_a_key_revoked_meanwhile_breaks_it_off(
         monkeypatch.setattr(api.app.state.asking.store, "telemetry", revoke_then_read)
         with pytest.raises(Exception, match="payload"):
             await api.get(EXPORT)
+    fleet.close()
+
+
+async def test_a_client_that_leaves_ends_the_reading(
+    start_api: StartApi, fleet: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is read for nobody: the export of a million points stops with its client."""
+    monkeypatch.setattr(api_export(), "PAGE_POINTS", 1)
+    fleet.write([Sample(Gpu(uuid="GPU-big"), T0 + n, {"m": 1.0}) for n in range(30_000)])
+    async with start_api() as api:
+        asking, pages = api.app.state.asking, 0
+        telemetry = asking.store.telemetry
+
+        def count(query: Any) -> Any:
+            nonlocal pages
+            pages += 1
+            return telemetry(query)
+
+        monkeypatch.setattr(asking.store, "telemetry", count)
+        headers = {"X-API-Key": api.keys["read"]}
+        url = api.url + "/api/v1/gpus/GPU-big/telemetry/export"
+        async with api.client.get(url, headers=headers) as answer:
+            await answer.content.readany()
+        await until(lambda: asking._under_way == 0)
+        before = pages
+        await api.ok("/api/v1/metrics")
+        assert pages == before < 30_000
     fleet.close()
