@@ -1,6 +1,8 @@
 """Keys, their file, and the ring that follows it."""
 
+import ast
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -137,3 +139,16 @@ def test_scopes() -> None:
     require(admin, "write")
     with pytest.raises(Forbidden):
         require(reader, "write")
+
+
+@pytest.mark.parametrize("module", ["common/keys.py", "common/auth.py"])
+def test_secrets_are_compared_in_constant_time(module: str) -> None:
+    """No comparison of a digest but by ``hmac.compare_digest``; timing itself is not measured."""
+    tree = ast.parse((Path(__file__).parents[2] / module).read_text())
+    compared = [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare) and re.search(r"digest|hash|secret", ast.unparse(node))
+    ]
+    assert compared == []
+    assert "hmac.compare_digest(" in ast.unparse(tree)
