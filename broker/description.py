@@ -3,6 +3,7 @@
 from typing import Any
 
 from broker.dlq import RedriveRequest
+from broker.letters import LettersRequest
 from broker.settings import TopicRequest
 from broker.settle import ExtendRequest, NackRequest
 from common.errors import (
@@ -164,6 +165,13 @@ OPERATIONS = {
         own={"from": OFFSET},
         errors=(NotFound,),
     ),
+    ("POST", "/dlq"): Operation(
+        answer(kept="integer", already="integer"),
+        required=["topic"],
+        optional=["group", "partition", "partitions"],
+        bodies=_json(LettersRequest),
+        errors=(NotFound, TopicConflict, TooLarge, UnsupportedEncoding, Draining, *_PUT),
+    ),
     ("DELETE", "/dlq"): Operation(
         answer(purged="integer"),
         required=["topic"],
@@ -192,5 +200,12 @@ BROKER = Description(
     operations=OPERATIONS,
     parameters=PARAMETERS,
     errors=(InvalidRequest, Unauthorized, RequestTimeout, HeadersTooLarge),
-    shapes=(SettleRequest, NackRequest, ExtendRequest, TopicRequest, RedriveRequest),
+    shapes=(
+        SettleRequest,
+        NackRequest,
+        ExtendRequest,
+        TopicRequest,
+        RedriveRequest,
+        LettersRequest,
+    ),
 )

@@ -26,7 +26,7 @@ def error_headers(error: TelemetryError) -> list[tuple[bytes, bytes]]:
     headers: list[tuple[bytes, bytes]] = []
     if error.retry_after_seconds is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_seconds))))
-    if isinstance(error, MethodNotAllowed) and error.details is not None:
+    if isinstance(error, MethodNotAllowed) and "allow" in (error.details or {}):
         headers.append((b"allow", error.details["allow"].encode()))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
