@@ -47,7 +47,7 @@ class SqliteStore:
         self._writing = threading.Lock()
         self._writer: Writer | None = None
         self._writer_file: FileId | None = None
-        self._checkpoints = Checkpoints(path)
+        self._checkpoints = Checkpoints(path, self._writing)
         self._readers = Readers(path)
         if writable:
             with failures(path):

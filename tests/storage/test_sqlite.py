@@ -1,5 +1,6 @@
 """What is true of the SQLite store alone: its file, its versions, its crashes."""
 
+import threading
 from pathlib import Path
 
 import apsw
@@ -7,7 +8,7 @@ import pytest
 
 from common.errors import InvalidParameter, StoreUnavailable
 from common.models import LATEST_MS, Sample
-from common.storage import aggregates, sqlite_expire
+from common.storage import aggregates, sqlite_checkpoint, sqlite_expire
 from common.storage.base import Aggregate, StoreRefused, WindowQuery
 from common.storage.sqlite import SqliteStore
 from common.storage.sqlite_schema import APPLICATION_ID, VERSION, refuse_unsafe_library
@@ -114,6 +115,27 @@ class TestFile:
 
 
 class TestBounds:
+    def test_the_wal_begins_anew_while_others_write_and_read(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sqlite_checkpoint, "CHECKPOINT_PAGES", 100)
+        store = SqliteStore(path)
+
+        def write(name: str) -> None:
+            for call in range(150):
+                store.write([sample(name, call * 100 + at, m=at) for at in range(100)])
+                store.stats()
+
+        writers = [threading.Thread(target=write, args=(name,)) for name in "abc"]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        wal = path.with_name(path.name + "-wal")
+        assert path.stat().st_size > 45_000 * 15
+        assert wal.stat().st_size < 1_000 * 4096
+        store.close()
+
     def test_a_window_of_too_many_points_is_refused_unless_rollups_answer(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
