@@ -35,19 +35,21 @@ def append(
     file_bytes: int,
 ) -> None:
     """Append samples to their GPUs' files; they are durable when it returns."""
-    ids = iter(by_id)
+    ids, begun = iter(by_id), False
     while some := list(islice(ids, FILES_AT_ONCE)):
         with ExitStack() as opened:
             files = []
             for gpu_id in some:
                 path, before = _place(directory, gpus.get(key_of(gpu_id)), gpu_id, file_bytes)
+                begun = begun or bool(before)
                 file = _FILES.append_to(path)
                 opened.callback(file.close)
                 file.write([*before, *map(sample_line, by_id[gpu_id])])
                 files.append(file)
             for file in files:
                 file.sync()
-    _FILES.sync_directory(directory)
+    if begun:
+        _FILES.sync_directory(directory)
 
 
 def _place(
