@@ -138,7 +138,7 @@ class Link:
     def _read(self, answer: Any, deadline: float) -> bytes:
         parts: list[bytes] = []
         size = 0
-        for part in answer.stream(CHUNK_BYTES):
+        while part := answer.read1(CHUNK_BYTES):  # what is there: a slow answer is noticed
             parts.append(part)
             size += len(part)
             if size > MAX_ANSWER_BYTES:

@@ -118,6 +118,21 @@ class TestTokens:
         again.write(some[5:])
         assert [point.value for point in points(again, "GPU-a")] == list(range(10))
 
+    def test_a_token_that_may_only_read_is_enough_to_ask(
+        self, influxd: InfluxServer, bucket: str, open_bucket: OpenStore
+    ) -> None:
+        open_bucket().write([sample("a", 0, m=1)])
+        found = influxd.bucket(bucket)
+        assert found is not None
+        what = {"type": "buckets", "id": found["id"], "orgID": found["orgID"]}
+        _, token = influxd.make_token({"action": "read", "resource": what})
+        reader = open_bucket(writable=False, influxdb_token=SecretStr(token))
+        reader.check()
+        assert [record.id for record in reader.gpus(GpuFilter(), 10)] == ["GPU-a"]
+        with pytest.raises(StoreRefused, match="answered 40"):
+            open_bucket(influxdb_token=SecretStr(token)).write([sample("a", 1, m=1)])
+        assert reader.stats().points == 1
+
     def test_a_token_that_may_not_make_the_bucket_says_so(
         self, influxd: InfluxServer, bucket: str, open_bucket: OpenStore
     ) -> None:

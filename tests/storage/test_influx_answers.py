@@ -26,7 +26,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def link_to(server: AnsweringServer) -> Link:
-    return Link(server.url, SECRET, "fleet", "bucket", 2.0)
+    return Link(server.url, SECRET, "fleet", "bucket", 0.5)
 
 
 def said(code: str) -> bytes:
@@ -109,12 +109,20 @@ HEAD = b",result,table,gpu,_time\r\n"
         Told(200, HEAD + b",first,0,a,yesterday\r\n"),
         Told(200, HEAD + b",other,0,a,2025-07-18T20:42:34Z\r\n"),
         Told(200, HEAD + b",first,0,a,2025-07-18T20:42:34Z\r\n", cut=20),
+        Told(200, HEAD + b",first,0,a,2025-07-18T20:42:34Z\r\n", cut=20, chunked=True),
+        Told(200, HEAD + b",first,0,a,2025-07-18T20:42:34Z\r\n", cut=5, chunked=True),
         Told(200, HEAD + b"\xff\xfe\r\n"),
     ],
 )
 def test_an_answer_that_is_broken_is_never_an_empty_one(told: Told) -> None:
     with answering(told) as server, pytest.raises(StoreUnavailable):
         InfluxStore(link_to(server), writable=False).telemetry(TelemetryQuery("a", 10))
+
+
+def test_an_answer_that_drips_is_given_up_in_time() -> None:
+    told = Told(200, HEAD + b",first,0,a,2025-07-18T20:42:34Z\r\n" * 99, pause_seconds=0.01)
+    with answering(told) as server, pytest.raises(StoreUnavailable, match="in time"):
+        Reader(link_to(server)).gpu("a")
 
 
 NASTY = ['" or true or "', '") |> drop(columns: ["a"]) //', "${_bucket}", "';--", "a\nb", "\\", "}"]
