@@ -62,6 +62,7 @@ def open_influx(options: StoreOptions, *, writable: bool) -> Store:
         options.influxdb_org,
         options.influxdb_bucket,
         options.influxdb_timeout_seconds,
+        options.influxdb_ca_file,
     )
     retention_seconds = math.ceil(options.retention_seconds)
     store = InfluxStore(link, writable=writable, retention_seconds=retention_seconds)

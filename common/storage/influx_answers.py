@@ -54,6 +54,8 @@ def tables(where: str) -> Iterator[None]:
 
 def _meaning(where: str, error: ApiException, *, writing: bool) -> Exception:
     status = error.status or 0
+    if not status:  # no answer at all: the client says so of TLS
+        return StoreRefused(f"{where} cannot be trusted: {error.reason}"[:MAX_WORDS])
     said = _server_error(error.body)
     words = f"{where} answered {status}: {said.message if said else _as_text(error)}"
     if writing and (status == TOO_LARGE or (said and status in REFUSED_WRITES)):

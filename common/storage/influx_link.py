@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 from influxdb_client import BucketRetentionRules, Dialect, InfluxDBClient
@@ -43,7 +44,15 @@ class Link:
     What is asked for and answered with anything but tables raises some LookupError or ValueError.
     """
 
-    def __init__(self, url: str, token: str, org: str, bucket: str, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        org: str,
+        bucket: str,
+        timeout_seconds: float,
+        ca_file: Path | None = None,
+    ) -> None:
         self.where = f"InfluxDB at {url}"
         self._org = org
         self._bucket = bucket
@@ -54,6 +63,7 @@ class Link:
             org=org,
             timeout=max(1, round(timeout_seconds * 1000)),
             connection_pool_maxsize=CONNECTIONS,
+            ssl_ca_cert=None if ca_file is None else str(ca_file),
         )
         self._writes = WriteService(self._client.api_client)
         self._dialect = Dialect(annotations=[], header=True, date_time_format="RFC3339Nano")

@@ -56,6 +56,11 @@ class StoreOptions(ServiceOptions):
     influxdb_bucket: str = option(
         "INFLUXDB_BUCKET", "", "Bucket; the collector makes it, the API never does."
     )
+    influxdb_ca_file: Path | None = option(
+        "INFLUXDB_CA_FILE",
+        None,
+        "CAs (PEM) that the certificate of INFLUXDB_URL must be of; the system's by default.",
+    )
     influxdb_timeout_seconds: Seconds = option(
         "INFLUXDB_TIMEOUT", 10.0, "Longest an answer of InfluxDB may take.", gt=0, le=600
     )

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -37,10 +38,12 @@ def influxd_path() -> str | None:
 class InfluxServer:
     """influxd on a port and a directory that it keeps over its restarts."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, tls: tuple[Path, Path] | None = None) -> None:
+        """``tls`` are a certificate chain and its key; then `ask` trusts anybody."""
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self._directory = directory
+        self._tls = tls
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -51,6 +54,8 @@ class InfluxServer:
         command = [program, "--reporting-disabled", "--ui-disabled", "--log-level=error"]
         command += [f"{flag}={self._directory / name}" for flag, name in places.items()]
         command.append(f"--http-bind-address=127.0.0.1:{self.port}")
+        if self._tls is not None:
+            command += [f"--tls-cert={self._tls[0]}", f"--tls-key={self._tls[1]}"]
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         self._wait_until_ready()
@@ -84,7 +89,9 @@ class InfluxServer:
         request = urllib.request.Request(self.url + path, data, method=method)
         request.add_header("Authorization", f"Token {TOKEN}")
         request.add_header("Content-Type", f"application/{content}")
-        with urllib.request.urlopen(request, timeout=START_SECONDS) as answer:
+        with urllib.request.urlopen(
+            request, timeout=START_SECONDS, context=self._trust()
+        ) as answer:
             text = answer.read().decode()
         with contextlib.suppress(json.JSONDecodeError):
             return json.loads(text)
@@ -122,6 +129,14 @@ class InfluxServer:
         """Revoke a token."""
         self.ask("DELETE", f"/api/v2/authorizations/{token_id}")
 
+    def _trust(self) -> ssl.SSLContext | None:
+        """It is ours, whatever it shows."""
+        if self._tls is None:
+            return None
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
@@ -139,11 +154,13 @@ class InfluxServer:
 
 
 @contextlib.contextmanager
-def running_influxd(directory: Path) -> Iterator[InfluxServer]:
+def running_influxd(
+    directory: Path, tls: tuple[Path, Path] | None = None
+) -> Iterator[InfluxServer]:
     """A server of one's own; it is killed at the end."""
     need("influxd (make servers)", influxd_path() is not None)
     directory.mkdir(parents=True, exist_ok=True)
-    server = InfluxServer(directory)
+    server = InfluxServer(directory, tls)
     try:
         server.start()
         yield server
