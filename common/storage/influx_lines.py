@@ -20,7 +20,8 @@ LABELS = "labels"
 IDENTITY = tuple(name for name in Gpu.__struct_fields__ if name != LABELS)
 
 MAX_FORMS = 4096
-"""Orders of names, and heads of lines, that are remembered; past that they are made again."""
+MAX_HEADS = 100_000
+"""Orders of names, and beginnings of lines, that are remembered; past that they are made again."""
 
 # The server's answers are CSV in which a carriage return is lost; a backslash at the end of a
 # name, or before what is escaped, means something else. So neither is ever sent.
@@ -84,7 +85,7 @@ class Encoder:
             yield b"%b%b %d" % (head, form % values, at)
 
     def _head(self, gpu_id: str) -> bytes:
-        if len(self._heads) >= MAX_FORMS:
+        if len(self._heads) >= MAX_HEADS:
             self._heads.clear()
         head = f"{TELEMETRY},{TAG}={_key(gpu_id)} {SEEN}=t,".encode()
         return self._heads.setdefault(gpu_id, head)

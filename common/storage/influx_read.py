@@ -2,11 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from datetime import datetime
 from itertools import islice
-from typing import Any
-
-import msgspec
 
 from common.models import Gpu
 from common.storage import influx_flux as flux
@@ -21,11 +17,10 @@ from common.storage.base import (
     TelemetryQuery,
     WindowQuery,
 )
-from common.storage.influx_lines import LABELS, SEEN, TAG, decode, encode_name
+from common.storage.influx_lines import SEEN, TAG, decode, encode_name
 from common.storage.influx_link import Link
 from common.storage.influx_pages import gather
-
-Rows = list[tuple[str, ...]]
+from common.storage.influx_rows import identities, points, to_ms, total
 
 NAMING_COSTS = 3
 """How much dearer a GPU that is named in a question is than one in a question for all."""
@@ -209,40 +204,6 @@ class Reader:
             for gpu_id, tag in ((gpu_id, encode_name(gpu_id)) for gpu_id in ids)
             if tag in first and tag in last
         ]
-
-
-def identities(rows: Rows) -> dict[str, Gpu]:
-    """Who each GPU is, by its tag, from the newest value of each field."""
-    fields: dict[str, dict[str, Any]] = defaultdict(dict)
-    for tag, name, value in rows:
-        text = decode(value)
-        fields[tag][name] = msgspec.json.decode(text) if name == LABELS else text
-    return {tag: msgspec.convert(known, Gpu) for tag, known in fields.items()}
-
-
-def points(rows: Rows, window_ms: int = 1) -> list[Point]:
-    """Points from their times, fields and values; times are put back to where windows begin."""
-    times: dict[str, int] = {}
-    names: dict[str, str] = {}
-    found = []
-    for time, field, value in rows:
-        at = times.get(time)
-        if at is None:
-            at = to_ms(time)
-            at = times[time] = at - at % window_ms
-        name = names.get(field) or names.setdefault(field, decode(field))
-        found.append(Point(at, name, float(value)))
-    return found
-
-
-def total(rows: Rows) -> int:
-    """The sum of counts; what has nothing to count has no row."""
-    return sum(int(count) for _, count in rows)
-
-
-def to_ms(time: str) -> int:
-    """Milliseconds since 1970 UTC of a time as the server writes it."""
-    return round(datetime.fromisoformat(time).timestamp() * 1000)
 
 
 def ids_page(ids: Iterable[str], after: str, offset: int, limit: int) -> list[str]:

@@ -16,7 +16,7 @@ HOUR_MS = 3_600_000
 GPU must hold its identity."""
 TELL_AGAIN_SECONDS = 60.0
 """How long another collector's older word on a GPU may stand beside this one's newer word."""
-MAX_KNOWN = 50_000
+MAX_KNOWN = 100_000
 
 
 class Known:
@@ -89,6 +89,7 @@ class Writer:
         self._monotonic = monotonic
         self._encoder = Encoder()
         self._known: dict[str, Known] = {}
+        self._first_told: dict[str, int] = {}
 
     def write(self, samples: Sequence[Sample]) -> Written:
         """Send all samples; all of them are encoded, and so found good, before the first leaves."""
@@ -100,20 +101,26 @@ class Writer:
         except BaseException:
             for gpu_id in touches:
                 self._known.pop(gpu_id, None)
+            self._first_told.clear()
             raise
         return Written(sum(len(sample.metrics) for sample in samples), None)
 
     def _meet(self, touches: dict[str, Touch]) -> None:
-        """Learn of GPUs that are new here when they were first seen, if anybody knows."""
+        """Learn of GPUs that are new here when they were first seen, if anybody knows.
+
+        What is answered of other GPUs than these is kept until they come.
+        """
         if len(self._known) > MAX_KNOWN:
             self._known.clear()
         missing = touches.keys() - self._known.keys()
-        with tables(self._link.where):
-            first_told = self._reader.first_told(missing) if missing else {}
+        unheard = missing - self._first_told.keys()
+        if unheard:
+            with tables(self._link.where):
+                self._first_told |= self._reader.first_told(unheard)
         for gpu_id in missing:
             touch = touches[gpu_id]
             gpu, at = touch.sightings[0]
-            first = min(touch.first, first_told.get(gpu_id, touch.first))
+            first = min(touch.first, self._first_told.pop(gpu_id, touch.first))
             self._known[gpu_id] = Known(gpu, at, first)
 
     def _tell(self, touches: dict[str, Touch]) -> Iterator[bytes]:
