@@ -182,6 +182,9 @@ class Store(Protocol):
     ) -> list[GpuRecord]:
         """Return up to ``limit`` GPUs by ascending id, from after an id, ``offset`` skipped."""
 
+    def gpu_ids(self) -> list[str]:
+        """Return the ids of all GPUs, sorted."""
+
     def gpu(self, gpu_id: str) -> GpuRecord | None:
         """Return one GPU, or None when it is not known."""
 

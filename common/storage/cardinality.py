@@ -13,13 +13,12 @@ from typing import NamedTuple
 import msgspec
 
 from common.models import Gpu, Sample
-from common.storage.base import GpuFilter, Store
+from common.storage.base import Store
 
 OVERFLOW = "(overflow)"
 PERIOD_SECONDS = 24 * 3600.0
 """A label's value that was not seen for one to two of these no longer counts."""
 WORST = 10
-GPUS_A_PAGE = 10_000
 
 TOO_MANY_GPUS = "too_many_gpus"
 TOO_MANY_METRICS = "too_many_metric_names"
@@ -133,11 +132,7 @@ class CardinalityGuard:
 
     def know_all_of(self, store: Store) -> None:
         """Let pass what a store holds; asks it, and so may raise StoreUnavailable."""
-        self.know((), store.metrics())
-        after = ""
-        while page := store.gpus(GpuFilter(), GPUS_A_PAGE, after):
-            after = page[-1].id
-            self.know((record.id for record in page), ())
+        self.know(store.gpu_ids(), store.metrics())
 
     def admit(self, samples: Sequence[Sample], now: float) -> Admitted:
         """Sort out samples at monotonic time ``now``; those that pass may be changed in place."""

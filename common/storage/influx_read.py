@@ -42,7 +42,7 @@ class Reader:
     def gpus(self, which: GpuFilter, limit: int, after: str, offset: int) -> list[GpuRecord]:
         """See `Store.gpus`."""
         wanted = {"hostname": which.host, "model": which.model, "namespace": which.namespace}
-        fleet = ids = self._ids()
+        fleet = ids = self.gpu_ids()
         for name, value in wanted.items():
             if value is not None:
                 latest = self._latest(name)
@@ -52,6 +52,11 @@ class Reader:
             return self._records(page)
         parts = (page[at : at + flux.MAX_NAMED] for at in range(0, len(page), flux.MAX_NAMED))
         return [record for part in parts for record in self._records(part)]
+
+    def gpu_ids(self) -> list[str]:
+        """See `Store.gpu_ids`."""
+        rows = self._link.ask(flux.IDS, flux.span(), NAMES)["_result"]
+        return sorted(decode(value) for _, value in rows)
 
     def gpu(self, gpu_id: str) -> GpuRecord | None:
         """See `Store.gpu`."""
@@ -134,10 +139,6 @@ class Reader:
         text = flux.FIRST_TOLD.format(gpus=gpus)
         rows = self._link.ask(text, {**flux.span(), **named}, {"_result": SERIES})["_result"]
         return {decode(gpu): int(value) for gpu, value in rows}
-
-    def _ids(self) -> list[str]:
-        rows = self._link.ask(flux.IDS, flux.span(), NAMES)["_result"]
-        return sorted(decode(value) for _, value in rows)
 
     def _metrics(self, text: str, given: dict[str, str]) -> list[str]:
         rows = self._link.ask(text, {**flux.span(), **given}, NAMES)["_result"]

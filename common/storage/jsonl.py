@@ -83,6 +83,9 @@ class JsonlStore:
     ) -> list[GpuRecord]:
         return self._ask(lambda: self._inventory.gpus(which, limit, after, offset))
 
+    def gpu_ids(self) -> list[str]:
+        return self._ask(lambda: [member.id for member in self._inventory])
+
     def gpu(self, gpu_id: str) -> GpuRecord | None:
         def record() -> GpuRecord | None:
             member = self._inventory.find(gpu_id)

@@ -45,6 +45,10 @@ class MemoryStore:
         with self._lock:
             return self._inventory.gpus(which, limit, after, offset)
 
+    def gpu_ids(self) -> list[str]:
+        with self._lock:
+            return [member.id for member in self._inventory]
+
     def gpu(self, gpu_id: str) -> GpuRecord | None:
         with self._lock:
             member = self._inventory.find(gpu_id)

@@ -73,6 +73,9 @@ class SqliteStore:
     ) -> list[GpuRecord]:
         return self._ask(lambda reader: reader.gpus(which, limit, after, offset))
 
+    def gpu_ids(self) -> list[str]:
+        return self._ask(Reader.gpu_ids)
+
     def gpu(self, gpu_id: str) -> GpuRecord | None:
         return self._ask(lambda reader: reader.gpu(gpu_id))
 

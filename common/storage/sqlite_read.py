@@ -36,6 +36,7 @@ SELECT * FROM gpu WHERE id > :after AND (:host IS NULL OR hostname = :host)
   AND (:model IS NULL OR model = :model) AND (:namespace IS NULL OR namespace = :namespace)
 ORDER BY id LIMIT :limit OFFSET :offset
 """
+_IDS = "SELECT json_group_array(id ORDER BY id) FROM gpu"
 _GPU = _RECORDS.format(gpu=GPU_JSON, rows="SELECT * FROM gpu WHERE id = ?")
 _GPUS = _RECORDS.format(gpu=GPU_JSON, rows=_SOME_GPUS)
 _GROUPS = """
@@ -108,6 +109,9 @@ class Reader:
     def gpus(self, which: GpuFilter, limit: int, after: str, offset: int) -> list[GpuRecord]:
         given = {**msgspec.to_builtins(which), "limit": limit, "after": after, "offset": offset}
         return ask(self._db, _GPUS, given, list[GpuRecord])
+
+    def gpu_ids(self) -> list[str]:
+        return ask(self._db, _IDS, (), list[str])
 
     def gpu(self, gpu_id: str) -> GpuRecord | None:
         return next(iter(ask(self._db, _GPU, (gpu_id,), list[GpuRecord])), None)

@@ -255,6 +255,7 @@ class TestLists:
         assert [r.id for r in fleet.gpus(ANY, 3, after="GPU-2")] == ["GPU-3", "GPU-4", "GPU-5"]
         assert [r.id for r in fleet.gpus(ANY, 2, offset=8)] == ["GPU-8", "GPU-9"]
         assert fleet.gpus(ANY, 2, after="GPU-9") == []
+        assert fleet.gpu_ids() == ids
 
     def test_filters_hold_together(self, fleet: Store) -> None:
         assert [r.id for r in fleet.gpus(GpuFilter(host="host-1"), 100)] == [
@@ -285,6 +286,7 @@ class TestLists:
 
     def test_an_empty_store_answers(self, store: Store) -> None:
         assert store.gpus(ANY, 10) == []
+        assert store.gpu_ids() == []
         assert store.hosts(10) == []
         assert store.namespaces(10) == []
         assert store.metrics() == []
