@@ -2,23 +2,18 @@
 
 import math
 
-from common import logs
-from common.errors import StoreUnavailable
 from common.storage.base import Store, StoreRefused
 from common.storage.jsonl import JsonlLimits, JsonlStore
 from common.storage.memory import MemoryStore
 from common.storage.options import StoreOptions
 from common.storage.sqlite import SqliteStore
 
-log = logs.get("store")
-
 
 def open_store(options: StoreOptions, *, writable: bool) -> Store:
     """Open the store that the options name.
 
     Raises StoreRefused for data that this release must not touch, StoreUnavailable when a
-    writable store cannot be opened. A store for reading is opened by its first question; one on
-    a server is opened again and again until the server is there.
+    writable store cannot be opened. A store for reading is opened by its first question.
     """
     if options.store == "sqlite":
         return SqliteStore(options.sqlite_path, writable=writable)
@@ -66,9 +61,9 @@ def open_influx(options: StoreOptions, *, writable: bool) -> Store:
     )
     retention_seconds = math.ceil(options.retention_seconds)
     store = InfluxStore(link, writable=writable, retention_seconds=retention_seconds)
-    if writable:
-        try:
-            store.prepare()
-        except StoreUnavailable as error:  # whoever writes tries again, and again
-            log.warning("store is not there yet", reason=error.message)
+    try:
+        store.prepare()
+    except BaseException:
+        store.close()
+        raise
     return store

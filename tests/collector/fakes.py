@@ -11,7 +11,7 @@ from common.clock import SystemClock
 from common.errors import StoreUnavailable, TelemetryError
 from common.models import Batch, Gpu, Sample
 from common.queue.base import Delivery, Letter, Settled
-from common.storage.base import GpuRecord, WriteRefused, Written
+from common.storage.base import WriteRefused, Written
 
 T0 = 1_752_871_354_000
 
@@ -159,7 +159,7 @@ class FakeStore:
         """See ``Store``; nothing is known of before."""
         return []
 
-    def gpus(self, *_: object) -> list[GpuRecord]:
+    def gpu_ids(self) -> list[str]:
         """See ``Store``."""
         return []
 

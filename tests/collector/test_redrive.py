@@ -14,7 +14,7 @@ from common.clock import SystemClock
 from common.lifecycle import Lifecycle
 from common.models import LATEST_MS, Gpu, Sample
 from common.queue.http import HttpConsumer
-from common.storage.base import WriteRefused, Written
+from common.storage.base import Store, WriteRefused, Written
 from common.storage.sqlite import SqliteStore
 from tests.collector.conftest import collector_options
 from tests.collector.fakes import T0, message, raw_message
@@ -61,9 +61,7 @@ def long_pod(sample: Sample) -> None:
 
 
 @asynccontextmanager
-async def collecting(
-    directory: Path, queue: Cluster, store: SqliteStore
-) -> AsyncIterator[Pipeline]:
+async def collecting(directory: Path, queue: Cluster, store: Store) -> AsyncIterator[Pipeline]:
     consumer = HttpConsumer(queue.url, SecretStr(TOKEN), "t", "collectors", 400, 20)
     lifecycle = Lifecycle()
     options = collector_options(directory)

@@ -3,7 +3,6 @@
 import pytest
 
 from common.models import Gpu, Sample
-from common.storage import cardinality
 from common.storage.base import Store
 from common.storage.cardinality import (
     OVERFLOW,
@@ -108,10 +107,7 @@ class TestIdentities:
         assert [each.gpu.uuid for each in passed] == ["GPU-e"]
         assert [each.sample.gpu.uuid for each in refused] == ["GPU-f"]
 
-    def test_what_a_store_holds_passes(
-        self, guard: CardinalityGuard, store: Store, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(cardinality, "GPUS_A_PAGE", 2)
+    def test_what_a_store_holds_passes(self, guard: CardinalityGuard, store: Store) -> None:
         store.write([sample(name, 0, **{f"m{name}": 1}) for name in "abcde"])
         guard.know_all_of(store)
         assert (guard.report().gpus, guard.report().metrics) == (5, 5)

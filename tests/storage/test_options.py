@@ -3,8 +3,8 @@
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from common.errors import StoreUnavailable
 from common.storage.factory import open_store
-from common.storage.influx import InfluxStore
 from common.storage.options import StoreOptions
 from tests.support.broker import free_port
 
@@ -58,8 +58,8 @@ def test_a_retention_that_the_server_cannot_keep_is_refused(seconds: float, good
         options(store="influxdb", retention_seconds=seconds, **WHERE)
 
 
-def test_a_server_that_is_not_there_yet_keeps_nobody_from_starting() -> None:
-    away = {**WHERE, "influxdb_url": f"http://127.0.0.1:{free_port()}"}
-    store = open_store(options(store="influxdb", **away), writable=True)
-    assert isinstance(store, InfluxStore)
-    store.close()
+def test_a_store_for_writing_says_at_once_that_its_server_is_away() -> None:
+    away = options(store="influxdb", **{**WHERE, "influxdb_url": f"http://127.0.0.1:{free_port()}"})
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        open_store(away, writable=True)
+    open_store(away, writable=False).close()
