@@ -2,8 +2,10 @@
 
 import csv
 import random
+import re
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -17,6 +19,7 @@ from tests.support.influx import InfluxServer
 from tests.support.stores import OpenStore
 
 DAY_SECONDS = 86_400
+STORES = Path(__file__).parents[2] / "docs" / "stores.md"
 
 
 def retention(server: InfluxServer, bucket: str) -> int:
@@ -166,6 +169,18 @@ class TestLayout:
             "gpu",
             "gpu_info",
         }
+
+    def test_the_question_in_the_documentation_is_answered(
+        self, influxd: InfluxServer, open_bucket: OpenStore
+    ) -> None:
+        [question] = re.findall(r"```flux\n(.*?)```", STORES.read_text(encoding="utf-8"), re.DOTALL)
+        store = open_bucket(influxdb_bucket="telemetry")
+        who = Gpu(uuid="GPU-a", hostname="host-7")
+        store.write([Sample(who, int(time.time() * 1000), {"DCGM_FI_DEV_GPU_UTIL": 83.5})])
+        answer = influxd.flux(question)
+        influxd.drop_bucket("telemetry")
+        [row] = csv.DictReader(answer.strip().splitlines())
+        assert (row["gpu"], row["hostname"], row["_value"]) == ("GPU-a", "host-7", "83.5")
 
     def test_any_text_of_an_identity_comes_back(self, open_bucket: OpenStore) -> None:
         chance = random.Random(5)
