@@ -58,7 +58,6 @@ class Collector:
             self._pipeline = await asyncio.to_thread(self._open)
         except SpoolLeftError as left:
             refuse([f"ACK_MODE: the spool in DATA_DIR holds {left} messages; start with spooled"])
-        await self._pipeline.open()
         self._pipeline.spawn(self.lifecycle)
         self.lifecycle.spawn("summary", self._summarise())
         log.info("collector ready", **self._summary())

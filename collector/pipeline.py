@@ -85,10 +85,6 @@ class Pipeline:
             options.flush_seconds,
         )
 
-    async def open(self) -> None:
-        """Open the store, if it can be now."""
-        await self._storing.open()
-
     def spawn(self, lifecycle: Lifecycle) -> None:
         """Set the stages to work."""
         for number, consumer in enumerate(self._consumers):
