@@ -6,6 +6,7 @@ from common.models import (
     EARLIEST_MS,
     LATEST_MS,
     SCHEMA_VERSION,
+    Batch,
     Gpu,
     Sample,
     gpu_problem,
@@ -36,6 +37,7 @@ class QuickBatch(msgspec.Struct):
     schema: int = SCHEMA_VERSION
 
 
+_WHOLE = msgspec.json.Decoder(Batch)
 _DECODER = msgspec.json.Decoder(QuickBatch)
 
 
@@ -70,6 +72,14 @@ class Known:
         shapes = {tuple(each.metrics) for each in samples}
         good = min(times) >= EARLIEST_MS and max(times) <= LATEST_MS
         return samples if good and (shapes <= self._shapes or self._learn_shapes(shapes)) else None
+
+    def spooled(self, payload: bytes) -> list[Sample]:
+        """The samples of a message that was good when it was spooled, whatever is good now."""
+        try:
+            samples = self.samples_of(payload)
+        except msgspec.ValidationError:
+            samples = None
+        return samples or _WHOLE.decode(payload).samples
 
     def _learn(self, raw: bytes) -> Gpu:
         """Decode an identity; raises ValidationError for one that no sample may have."""

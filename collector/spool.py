@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from collector.known import Known
-from collector.validate import count_points, examine
+from collector.validate import count_points
 from common import logs
 from common.journal import position
 from common.journal.files import Files
@@ -200,7 +200,7 @@ def as_spooled(entry: Entry, offset: int) -> Spooled:
 def read_record(record: Record, read_offset: int, known: Known) -> Spooled:
     """The samples of a record from a place in it on."""
     first = max(read_offset - record.offset, 0)
-    parts = [examine(payload, known).samples for payload in record.payloads()[first:]]
+    parts = [known.spooled(payload) for payload in record.payloads()[first:]]
     samples = [sample for part in parts for sample in part]
     meta = msgspec.msgpack.decode(record.meta, type=Meta) if record.meta else Meta()
     origin = meta.origin and meta.origin._replace(offsets=meta.origin.offsets[first:])

@@ -153,12 +153,13 @@ async def test_killed_at_a_place_in_its_code_each_point_is_there_once(
         await check(broker, collector.sqlite_path, MESSAGES + 40)
 
 
+@pytest.mark.parametrize("mode", ["spooled", "stored"])
 async def test_killed_at_random_moments_each_point_is_there_once(
-    tmp_path: Path, broker: RunningBroker
+    tmp_path: Path, broker: RunningBroker, mode: str
 ) -> None:
     chance = random.Random(KILLS)
     each = 60
-    async with collector_process(tmp_path, broker.url, **SMALL) as collector:
+    async with collector_process(tmp_path, broker.url, ACK_MODE=mode, **SMALL) as collector:
         for life in range(KILLS):
             await produce(broker, life * each, each // 2)
             producing = asyncio.create_task(produce(broker, life * each + each // 2, each // 2))

@@ -19,7 +19,7 @@ from common.journal.files import DiskFiles
 from common.journal.frame import LINES, Record
 from common.journal.journal import Journal
 from common.lifecycle import Lifecycle
-from common.models import Gpu, Sample
+from common.models import MAX_LABELS, Gpu, Sample
 from common.queue.base import Delivery
 from common.storage.base import Store
 from common.storage.sqlite import SqliteStore
@@ -251,7 +251,9 @@ async def test_a_pipeline_opens_what_an_older_one_left(start: Start, tmp_path: P
     directory = tmp_path / "collector" / "spool"
     directory.mkdir(parents=True)
     journal = Journal(directory, OWNER, 4096, DiskFiles())
-    journal.append([Record(0, 1, 0, LINES, b"", message(sample(7)))], sync=True)
+    labels = {str(number): "" for number in range(MAX_LABELS + 1)}  # too many by now
+    older = Sample(Gpu(uuid="GPU-a", labels=labels), sample(7).timestamp, {"power": 1.0})
+    journal.append([Record(0, 1, 0, LINES, b"", message(older))], sync=True)
     journal.close()
     store: Store = FakeStore()  # type: ignore[assignment] # only its writing side is asked
     async with start(FakeQueue(), store):
