@@ -3,8 +3,8 @@
 import gc
 
 YOUNG = 20_000
-MIDDLE = 20
-OLD = 100
+MIDDLE = 10
+OLD = 10
 
 
 def calm() -> None:

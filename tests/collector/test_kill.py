@@ -153,6 +153,7 @@ async def test_killed_at_a_place_in_its_code_each_point_is_there_once(
         await check(broker, collector.sqlite_path, MESSAGES + 40)
 
 
+@pytest.mark.timeout(120 + 10 * KILLS)
 @pytest.mark.parametrize("mode", ["spooled", "stored"])
 async def test_killed_at_random_moments_each_point_is_there_once(
     tmp_path: Path, broker: RunningBroker, mode: str

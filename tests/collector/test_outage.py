@@ -124,6 +124,7 @@ def check(path: Path, messages: int) -> None:
     store.close()
 
 
+@pytest.mark.timeout(180 + 2 * AWAY_SECONDS)
 async def test_a_store_away_under_load_costs_nothing_whoever_restarts_meanwhile(
     tmp_path: Path,
 ) -> None:
