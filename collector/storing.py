@@ -85,7 +85,9 @@ class Storing:
             return await run_in(self._thread, upkeep.step, self._store, now)
         except StoreUnavailable as error:
             log.warning("store not kept", reason=error.message)
-            return Done(0, 0)
+        except Exception:
+            log.exception("keeping the store failed in a way that it should not")
+        return Done(0, 0)
 
     def close(self) -> None:
         """Close the store; blocks."""
