@@ -24,6 +24,7 @@ from common.storage.factory import open_store
 log = logs.get("collector")
 
 SUMMARY_SECONDS = 10.0
+LAG_SECONDS = 1.0  # the queue may be away, a stop must not wait for it
 
 
 class Collector:
@@ -66,6 +67,7 @@ class Collector:
         """Give back what is not acked, stop between two writes, close."""
         await self.lifecycle.cancel_tasks()
         if self._pipeline is not None:
+            self._lag = await self._ask_lag()
             await self._pipeline.close()
             log.info("collector stopped", **self._summary())
         if self._lock is not None:
@@ -113,6 +115,7 @@ class Collector:
 
     async def _ask_lag(self) -> int | None:
         try:
-            return await self._consumers[0].lag()
-        except TelemetryError:
+            async with asyncio.timeout(LAG_SECONDS):
+                return await self._consumers[0].lag()
+        except (TelemetryError, TimeoutError):
             return None
