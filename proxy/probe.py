@@ -79,7 +79,7 @@ class Prober:
 
     async def _probe(self, member: Member) -> None:
         member.tally.probes += 1
-        url = member.url
+        url, draining = member.url, member.draining
         try:
             async with asyncio.timeout(self._options.probe_timeout_seconds):
                 found = await self._ask(member)
@@ -88,6 +88,8 @@ class Prober:
             if url == member.url:
                 self._members.not_found(member, repr(error))
             return
+        if member.draining != draining:  # a request was told so meanwhile
+            found = found._replace(draining=member.draining)
         if url == member.url:
             self._members.found(member, found)
 

@@ -5,6 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from proxy.member import Member
+from proxy.members import Members
+from proxy.probe import Found, Prober
 from tests.support.client import payload
 from tests.support.proxy import Cluster, cluster, until
 
@@ -32,6 +37,30 @@ async def drain(running: Cluster, name: str) -> None:
 async def row(running: Cluster, name: str) -> dict[str, Any]:
     rows = {row["broker"]: row for row in (await running.status())["brokers"]}
     return dict(rows[name])
+
+
+async def test_a_probe_that_was_answered_before_does_not_undo_the_drain(
+    trio: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, found = Prober._ask, Members.found
+    seen: list[bool] = []
+
+    async def ask_then_drain(prober: Prober, member: Member) -> Found:
+        answer = await ask(prober, member)
+        if member.name == "broker-1" and not seen:
+            seen.append(answer.draining)
+            await drain(trio, "broker-1")
+        return answer
+
+    def note(members: Members, member: Member, answer: Found) -> None:
+        found(members, member, answer)
+        if member.name == "broker-1" and seen:
+            seen.append(member.draining)
+
+    monkeypatch.setattr(Prober, "_ask", ask_then_drain)
+    monkeypatch.setattr(Members, "found", note)
+    await until(lambda: len(seen) > 1)
+    assert seen[:2] == [False, True]
 
 
 async def test_a_broker_that_drains_gets_no_produce_and_serves_its_backlog(trio: Cluster) -> None:
