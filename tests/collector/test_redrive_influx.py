@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -57,8 +58,8 @@ async def test_a_conflict_of_types_is_one_letter_and_is_stored_after_the_repair(
     bad = samples[BAD]
     bad.timestamp += ANOTHER_SHARD_MS  # types hold within a shard
     async with collector_process(tmp_path, broker.url, **environment(server)) as collector:
-        await until_told(lambda: has_bucket(server))
-        server.write(BUCKET, f"gpu,gpu=somebody-elses metric_3=1i {bad.timestamp}")
+        line = f"gpu,gpu=somebody-elses metric_3=1i {bad.timestamp}"
+        await until_told(lambda: is_written(server, line))
         await produce(broker, samples)
         await until_told(lambda: is_through(broker, collector))
         (letter,) = await dead_letters(broker)
@@ -92,8 +93,13 @@ async def dead_letters(broker: RunningBroker) -> list[Any]:
     return list((await broker.client.request("GET", "/dlq", params=GROUP)).json["dead_letters"])
 
 
-async def has_bucket(server: InfluxServer) -> bool:
-    return server.bucket(BUCKET) is not None
+async def is_written(server: InfluxServer, line: str) -> bool:
+    """Whether the server takes a line: its bucket is listed before it can be written to."""
+    try:
+        server.write(BUCKET, line)
+    except HTTPError:
+        return False
+    return True
 
 
 def remake(server: InfluxServer) -> None:
