@@ -72,11 +72,13 @@ class Description(NamedTuple):
         return Route(OPENAPI_PATH, get_description)
 
     def describe(self, routes: Iterable[BaseRoute]) -> dict[str, Any]:
-        """The document; raises KeyError for a route that has no operation."""
+        """The document; a route without an operation is not in it."""
         paths: dict[str, dict[str, Any]] = {}
         for route in routes:
             if isinstance(route, Route):
-                for method in sorted((route.methods or set()) - {"HEAD"}):
+                methods = (route.methods or set()) - {"HEAD"}
+                known = {m for m in methods if (m, route.path_format) in self.operations}
+                for method in sorted(known):
                     operation = self._operation(route, method)
                     paths.setdefault(route.path_format, {})[method.lower()] = operation
         _, schemas = msgspec.json.schema_components(
