@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -9,6 +10,7 @@ from common.models import Gpu, Sample
 from common.storage.base import Store
 from common.storage.sqlite import SqliteStore
 from tests.api.conftest import T0, Api, StartApi
+from tests.api.test_injection import CATALOGUE
 from tests.support.influx import InfluxServer, influxdb_options
 from tests.support.stores import OpenStore
 
@@ -122,3 +124,36 @@ async def test_a_server_that_is_away_is_503_and_unready(
             status, body, _ = await api.get(f"/api/v1{question}")
             assert (status, body["error"]["code"]) == (503, "STORE_UNAVAILABLE")
         assert (await api.get("/ready"))[0] == 503
+
+
+async def test_strings_that_mean_something_mean_the_same_in_both(
+    start_api: StartApi,
+    influxd: InfluxServer,
+    bucket: str,
+    store_path: Path,
+    open_bucket: OpenStore,
+) -> None:
+    """Each is a GPU's id, host, label and metric, and is asked for; so is one that is not there."""
+    samples = [
+        Sample(Gpu(text, text, "0", "d", text, text, text, text, {"l": text}), T0, {text: 1.5})
+        for text in CATALOGUE
+    ]
+    sqlite = SqliteStore(store_path)
+    for store in (sqlite, open_bucket()):
+        store.write(samples)
+    sqlite.close()
+    async with AsyncExitStack() as apis:
+        where = influxdb_options(influxd, bucket)
+        one = await apis.enter_async_context(start_api())
+        other = await apis.enter_async_context(start_api(store="influxdb", **where))
+        for text in CATALOGUE:
+            for sent in (quote(text, safe=""), quote(text + "x", safe="")):
+                for question in (
+                    f"/gpus?host={sent}",
+                    f"/gpus/{sent}",
+                    f"/gpus/{sent}/telemetry",
+                    f"/gpus/{quote(text, safe='')}/telemetry?metric={sent}",
+                    f"/hosts/{sent}/gpus",
+                ):
+                    assert await pages(other, question) == await pages(one, question), question
+        assert await pages(other, "/stats") == await pages(one, "/stats")
