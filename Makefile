@@ -7,7 +7,7 @@ DATA_DIR ?= .telemetry
 RUN_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check lint types format docs lock servers bench clean
+.PHONY: help venv run test check lint types format docs lock servers bench image compose kind clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,24 +39,40 @@ format: venv ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: venv ## write docs/configuration.md from the options tables
+docs: venv ## write docs/configuration.md and the chart's schema from the options tables
 	$(BIN)/python -m cli.reference > docs/configuration.md
+	$(BIN)/python -m cli.chart_schema > build-schema.json
+	mv build-schema.json charts/telemetry-stack/values.schema.json
 
-lock: venv ## resolve the dependencies again into requirements.lock
+lock: venv ## resolve the dependencies again into the lock files
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --extra dev \
 		--python-version 3.11 pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --extra nvml \
+		--constraint requirements.lock --python-version 3.11 pyproject.toml -o requirements.image.lock
 
 servers: ## get the servers to test and measure against that Debian does not package
 	tests/servers/get influxd
 	tests/servers/get kafka
 	tests/servers/get nats-server
+	tests/servers/get helm
+	tests/servers/get kubernetes
 
 bench: venv ## measure the queue beside its peers, its latency and a long backlog
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
 	$(BIN)/python -m benchmarks.queue
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.backlog
+
+image: ## build the container image
+	docker build --tag telemetry-stack:0.1.0 .
+
+compose: ## run the whole stack in containers, with InfluxDB, Prometheus and Grafana
+	deploy/make-secrets
+	docker compose up --build
+
+kind: ## install the dev values on a KIND cluster of this machine
+	deploy/kind/up
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -15,6 +15,7 @@ from broker.options import BrokerOptions
 from broker.produce import Produce
 from broker.settle import Ack, Extend, Nack
 from broker.topic_verbs import DeleteTopic, Pause, PutTopic, Resume
+from broker.trace import Trace
 from common.auth import ServiceToken
 from common.clock import Clock
 from common.http.service import create_service_app
@@ -58,4 +59,5 @@ def routes(broker: Broker) -> list[BaseRoute]:
         Route("/dlq", PurgeDead(broker), methods=["DELETE"]),
         Route("/dlq/redrive", Redrive(broker), methods=["POST"]),
         Route("/messages", ListMessages(broker), methods=["GET"]),
+        Route("/trace/{id}", Trace(broker), methods=["GET"]),
     ]

@@ -122,6 +122,11 @@ class Committer:
             leaving = self.journal.let_go(before())
             return await run_in(self._shared.disk, self._unlink) if leaving else 0
 
+    @property
+    def newest_ms(self) -> int:
+        """When the newest record was made, milliseconds since 1970 UTC; 0 while there is none."""
+        return self._newest_ms
+
     async def first_since(self, created_ms: int) -> int:
         """The offset of the first message made at or after a time."""
         return await run_in(self._shared.disk, self.journal.first_since, created_ms)

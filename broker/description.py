@@ -41,6 +41,7 @@ PARAMETERS: dict[str, Any] = {
     "topic": NAME,
     "group": NAME,
     "member": {"type": "string"},
+    "id": {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}:\d{1,6}:\d{1,18}$"},
     "partition": {"type": "integer", "minimum": 0, "maximum": MAX_PARTITIONS},
     "partitions": {"type": "integer", "minimum": 1, "maximum": MAX_PARTITIONS},
     "key": {"type": "string", "minLength": 1, "maxLength": 256},
@@ -185,6 +186,18 @@ OPERATIONS = {
         bodies=_json(RedriveRequest),
         body_required=False,
         errors=(NotFound, TooLarge, UnsupportedEncoding, *_PUT),
+    ),
+    ("GET", "/trace/{id}"): Operation(
+        answer(
+            id="string",
+            topic="string",
+            broker="string",
+            partition="integer",
+            offset="integer",
+            groups="array",
+        ),
+        required=["topic"],
+        errors=(NotFound,),
     ),
     ("GET", "/messages"): Operation(
         answer(messages="array"),

@@ -95,6 +95,10 @@ class Group(Progress):
         lease = self.leases.get(delivery)
         return lease is not None and lease.held_within(first, last + 1) == last + 1 - first
 
+    def tried(self, offset: int) -> int:
+        """How often a message that is ready was delivered before."""
+        return self._returns.tried(offset)
+
     def lose(self, lease: Lease, start: int, stop: int) -> None:
         """Pass over messages of a lease that the disk no longer has."""
         self.lost += self.pass_over(lease, start, stop)
@@ -226,6 +230,12 @@ class Group(Progress):
         if self.floor >= end or self.oldest is None:
             return 0.0
         return max(0.0, round(wall - self.oldest[1] / 1000, 3))
+
+    def watermark(self, end: int, newest_ms: int) -> float:
+        """Everything made before this time (seconds since 1970 UTC) is settled."""
+        if self.floor >= end:
+            return newest_ms / 1000
+        return self.oldest[1] / 1000 if self.oldest is not None else 0.0
 
     def state(self) -> dict[str, Any]:
         """See ``Progress``; leases are not kept: their messages come again."""

@@ -50,7 +50,7 @@ def group_metrics(partitions: list[Partition], now: float) -> Iterator[Metric]:
             gauge.add_metric(labels, counts[key])
         yield gauge
     yield dropped_metric(partitions, rows)
-    yield oldest_metric(partitions, now)
+    yield from age_metrics(partitions, now)
     yield processing_metric(rows)
 
 
@@ -68,16 +68,20 @@ def dropped_metric(partitions: list[Partition], rows: list[Row]) -> Metric:
     return counter
 
 
-def oldest_metric(partitions: list[Partition], now: float) -> Metric:
-    """How long the first message that a group has not settled has been there."""
-    gauge = GaugeMetricFamily(
+def age_metrics(partitions: list[Partition], now: float) -> Iterator[Metric]:
+    """Since when the first message that a group has not settled has been there."""
+    age = GaugeMetricFamily(
         "group_oldest_age_seconds", "Age of the oldest message not acked yet.", labels=_GROUP
+    )
+    watermark = GaugeMetricFamily(
+        "group_watermark_seconds", "Time before which everything is settled.", labels=_GROUP
     )
     for part in partitions:
         for group in part.groups:
             labels = [part.topic, str(part.number), group.name]
-            gauge.add_metric(labels, group.oldest_age(part.end, now))
-    return gauge
+            age.add_metric(labels, group.oldest_age(part.end, now))
+            watermark.add_metric(labels, group.watermark(part.end, part.newest_ms))
+    yield from (age, watermark)
 
 
 def processing_metric(rows: list[Row]) -> Metric:

@@ -31,6 +31,7 @@ class Home:
 
         Its receipts, message ids and idempotency keys carry the first name.
         """
+        self._files.free(self._path.parent)  # measured once, before anybody produces
         kept = position.load(self._files, self._path)
         self._state = kept or {"name": name, "draining": False}
         owner = self._state["name"]

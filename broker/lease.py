@@ -90,6 +90,10 @@ class LeaseBook:
         """The open lease of a delivery."""
         return self._by_delivery.get(delivery)
 
+    def of(self, offset: int) -> Lease | None:
+        """The open lease that a message is out with."""
+        return next((it for it in self.all() if it.held_within(offset, offset + 1)), None)
+
     def release(self, lease: Lease, start: int, stop: int) -> list[Span]:
         """Take ``[start, stop)`` out of a lease, tell its holder, close it when it is empty."""
         spans = lease.release(start, stop)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from common.journal.files import AppendFile, Files
 
@@ -22,14 +22,24 @@ class MeteredFiles:
             buckets=_BUCKETS,
             registry=registry,
         )
+        self._free = Gauge(
+            "disk_free_bytes",
+            "Free bytes of the data directory's file system, as of the last commit.",
+            registry=registry,
+        )
         self.names = files.names
         self.size = files.size
         self.read = files.read
         self.replace = files.replace
         self.remove = files.remove
         self.remove_tree = files.remove_tree
-        self.free = files.free
         self.sync_directory = files.sync_directory
+
+    def free(self, directory: Path) -> int:
+        """See ``Files``; what was found is what the gauge says until the next time."""
+        found = self._files.free(directory)
+        self._free.set(found)
+        return found
 
     def append_to(self, path: Path) -> AppendFile:
         """See ``Files``."""

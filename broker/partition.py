@@ -97,6 +97,11 @@ class Partition:
         return self._journal.corrupt_frames
 
     @property
+    def newest_ms(self) -> int:
+        """When the newest record was made, milliseconds since 1970 UTC; 0 while there is none."""
+        return self._committer.newest_ms
+
+    @property
     def problem(self) -> str:
         """Why nothing can be produced here; empty when it can."""
         return self._journal.read_only

@@ -55,6 +55,12 @@ class Returns:
         self.messages -= stop - first.start
         return first._replace(stop=stop)
 
+    def tried(self, offset: int) -> int:
+        """How often a message among these was delivered; 0 when it is none of them."""
+        delayed = (returned for _, returned in self._delayed)
+        here = (it for it in (*self._ready, *delayed) if it.start <= offset < it.stop)
+        return next((it.tried for it in here), 0)
+
     def let_go(self, below: int) -> None:
         """Forget messages below an offset."""
         ready = list(self._ready)

@@ -18,8 +18,10 @@ from cli.doctor.examine import Patient
 from cli.doctor.local import patients_of
 from cli.doctor.report import run_doctor
 from cli.keys import keys
+from cli.ping import PingOptions, run_ping
 from cli.run import RunPlan, run_once
-from cli.service_command import service_command
+from cli.scale import ScaleOptions, run_scale
+from cli.service_command import plain_command, service_command
 from cli.topics import TopicsPlan, run_topics
 from cli.up import UpPlan, run_up
 from collector.app import create_app as create_collector
@@ -39,6 +41,10 @@ SERVICES: dict[str, tuple[Any, Callable[..., Any], str]] = {
     "collector": (CollectorOptions, create_collector, "Run one collector: the queue into a store."),
     "api": (ApiOptions, create_api, "Run the API over a store."),
 }
+COMMANDS: dict[str, tuple[Any, Callable[..., int], str]] = {
+    "scale": (ScaleOptions, run_scale, "Empty brokers that are to go, let the others work again."),
+    "ping": (PingOptions, run_ping, "Send a message through the queue and back, and end."),
+}
 DEFAULT_DATA_DIR = Path(".telemetry")
 GENERATOR_SEED = 1
 
@@ -53,6 +59,8 @@ app = typer.Typer(
 for name, (table, create_app, text) in SERVICES.items():
     instead = {"instead": dry_run} if name == "streamer" else {}
     app.command(name, help=text)(service_command(table, create_app, **instead))
+for name, (table, work, text) in COMMANDS.items():
+    app.command(name, help=text)(plain_command(table, work))
 
 app.add_typer(keys)
 

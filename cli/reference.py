@@ -2,7 +2,7 @@
 
 from pydantic.fields import FieldInfo
 
-from cli.main import SERVICES
+from cli.main import COMMANDS, SERVICES
 from common.options import (
     Options,
     ServiceOptions,
@@ -30,6 +30,8 @@ def reference() -> str:
     shared = set(ServiceOptions.model_fields) - {"port"}
     for name, (options, _, text) in SERVICES.items():
         sections += [f"## `telemetry {name}`\n", f"{text}\n", option_table(options, shared)]
+    for name, (options, _, text) in COMMANDS.items():
+        sections += [f"## `telemetry {name}`\n", f"{text}\n", option_table(options, set())]
     return "\n".join(sections)
 
 

@@ -9,9 +9,27 @@ from starlette.types import ASGIApp
 
 from common.http.server import serve
 from common.lifecycle import Lifecycle
-from common.options import ServiceOptions, env_name, flag_name, is_secret, short_flags
+from common.options import (
+    Options,
+    ServiceOptions,
+    env_name,
+    flag_name,
+    is_secret,
+    short_flags,
+)
 
 Table = TypeVar("Table", bound=ServiceOptions)
+Plain = TypeVar("Plain", bound=Options)
+
+
+def plain_command(table: type[Plain], work: Callable[[Plain], int]) -> Callable[..., None]:
+    """Return a function that typer turns into a command that does ``work`` and ends."""
+
+    def run(**flags: Any) -> None:
+        given = {name: value for name, value in flags.items() if value is not None}
+        raise typer.Exit(work(table.load(given)))
+
+    return with_flags(run, table)
 
 
 def service_command(
@@ -33,6 +51,11 @@ def service_command(
             raise typer.Exit(exit_code)
         serve(table.load(given), create_app)
 
+    return with_flags(run, table)
+
+
+def with_flags(run: Callable[..., None], table: type[Options]) -> Callable[..., None]:
+    """Give a function of keyword flags the signature that typer reads."""
     parameters = [
         flag_parameter(name, field)
         for name, field in table.model_fields.items()

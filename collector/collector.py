@@ -6,6 +6,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from collector.measures import Measures
 from collector.metrics import CollectorMetrics
 from collector.options import CollectorOptions
 from collector.pipeline import Pipeline, SpoolLeftError
@@ -46,6 +47,7 @@ class Collector:
         self.registry.register(
             CollectorMetrics(self),
         )
+        self._measures = Measures(self.registry, options.spool_bytes, self.clock)
 
     async def start(self) -> None:
         """Lock the directory, open spool and store, then consume."""
@@ -95,7 +97,7 @@ class Collector:
 
     def _open(self) -> Pipeline:
         def opening() -> Store:
-            return open_store(self.options, writable=True)
+            return self._measures.of(open_store(self.options, writable=True))
 
         return Pipeline(self.options, self.clock, self._consumers, opening)
 

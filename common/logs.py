@@ -10,6 +10,12 @@ import structlog
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
+def request_headers() -> dict[str, str]:
+    """What a request to another service carries, so that its lines can be found by the same id."""
+    under_way = request_id.get()
+    return {"X-Request-ID": under_way} if under_way else {}
+
+
 def add_request_id(
     logger: object, method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:

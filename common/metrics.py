@@ -1,6 +1,12 @@
-"""What every service measures of its HTTP face, and how it is exposed."""
+"""What every service measures of its process and its HTTP face, and how it is exposed."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,9 +15,10 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class HttpMetrics:
-    """Requests by method, route template and status; never by raw path."""
+    """Requests by method, route template and status, never by raw path; and the process itself."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        ProcessCollector(registry=registry)  # memory, CPU, descriptors, by Prometheus's own names
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "http_requests_total",

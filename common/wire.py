@@ -29,6 +29,8 @@ _RECEIPT = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9._-]{0,127}):(\d{1,6}):(\d{1,18})(?:-(\d{1,18}))?:([0-9a-f]{1,32})"
 )
 
+_MESSAGE_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,127}):(\d{1,6}):(\d{1,18})", re.ASCII)
+
 
 class Receipt(NamedTuple):
     """What a consumer shows to settle messages ``first`` to ``last`` of one delivery."""
@@ -42,6 +44,17 @@ class Receipt(NamedTuple):
     def __str__(self) -> str:
         span = f"{self.first}-{self.last}" if self.last > self.first else f"{self.first}"
         return f"{self.broker}:{self.partition}:{span}:{self.delivery}"
+
+
+class MessageId(NamedTuple):
+    """Where a message lies: its broker, partition and offset within its topic."""
+
+    broker: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.broker}:{self.partition}:{self.offset}"
 
 
 class MessageEnvelope(msgspec.Struct, omit_defaults=True):
@@ -146,6 +159,14 @@ def parse_receipt(text: str) -> Receipt:
     if receipt.last < receipt.first:
         raise ReceiptInvalid("the receipt's range runs backwards")
     return receipt
+
+
+def parse_message_id(text: str) -> MessageId:
+    """Read a message's id back; raises InvalidRequest."""
+    found = _MESSAGE_ID.fullmatch(text)
+    if found is None:
+        raise InvalidRequest("a message's id is broker:partition:offset")
+    return MessageId(found[1], int(found[2]), int(found[3]))
 
 
 def partition_for(key: str, partitions: int) -> int:

@@ -14,6 +14,7 @@ from proxy.produce import Produce, WriteLetters
 from proxy.proxy import Proxy
 from proxy.settle import Settle
 from proxy.status import Status
+from proxy.trace import Trace
 
 
 def create_app(
@@ -51,5 +52,6 @@ def routes(proxy: Proxy) -> list[BaseRoute]:
         Route("/dlq", Everywhere(proxy), methods=["DELETE"]),
         Route("/dlq/redrive", Everywhere(proxy), methods=["POST"]),
         Route("/messages", ListMessages(proxy), methods=["GET"]),
+        Route("/trace/{id}", Trace(proxy), methods=["GET"]),
         Route("/status", Status(proxy), methods=["GET"]),
     ]

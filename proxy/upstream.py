@@ -10,6 +10,7 @@ from typing import NamedTuple
 import aiohttp
 from starlette.types import Receive, Scope, Send
 
+from common import logs
 from common.errors import BrokerUnreachable, InvalidRequest, TelemetryError
 from common.http.answers import send_bytes
 from common.http.body import ClientGone
@@ -117,7 +118,7 @@ class Upstream:
                 async with self.session.request(
                     method,
                     member.url + target,
-                    headers=headers,
+                    headers=logs.request_headers() | headers,
                     data=body,
                     timeout=self._timeout,
                     allow_redirects=False,

@@ -206,6 +206,7 @@ def open_session(
 
 async def request(session: aiohttp.ClientSession, method: str, path: str, **given: Any) -> Any:
     """Make one request and return its JSON; every failure is a TelemetryError."""
+    given["headers"] = logs.request_headers() | given.get("headers", {})
     try:
         async with session.request(method, path, allow_redirects=False, **given) as answer:
             body = await answer.read()

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.broker import running_broker
 from tests.support.client import BrokerClient
-from tests.support.clock import ManualClock
+from tests.support.clock import EPOCH, ManualClock
 from tests.support.waiting import until
 
 ONE: Any = {"topics": ("t:1",)}
@@ -63,12 +63,14 @@ async def test_the_age_of_the_oldest_message_grows_until_it_is_settled(tmp_path:
             clock.advance(1)
             await until(lambda: place.oldest and place.oldest[0] == 0)
             assert (await client.books("t"))["oldest_age_seconds"] == 31
+            assert await metric(client, "group_watermark_seconds") == EPOCH
             await client.settle("t", receipts[0])
             clock.advance(1)
             await until(lambda: place.oldest and place.oldest[0] == 1)
             assert await metric(client, "group_oldest_age_seconds", group="default") == 22
             await client.settle("t", *receipts[1:])
             assert (await client.books("t"))["oldest_age_seconds"] == 0
+            assert await metric(client, "group_watermark_seconds") == EPOCH + 20
 
 
 async def test_the_time_from_delivery_to_ack_is_counted_a_message_each(tmp_path: Path) -> None:

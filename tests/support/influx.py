@@ -38,10 +38,15 @@ def influxd_path() -> str | None:
 class InfluxServer:
     """influxd on a port and a directory that it keeps over its restarts."""
 
-    def __init__(self, directory: Path, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        tls: tuple[Path, Path] | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
         """``tls`` are a certificate chain and its key; then `ask` trusts anybody."""
-        self.port = free_port()
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        self._address = f"{host}:{free_port()}"
+        self.url = f"{'https' if tls else 'http'}://{self._address}"
         self._directory = directory
         self._tls = tls
         self._process: subprocess.Popen[bytes] | None = None
@@ -53,7 +58,7 @@ class InfluxServer:
         places = {"--bolt-path": "bolt", "--engine-path": "engine", "--sqlite-path": "sqlite"}
         command = [program, "--reporting-disabled", "--ui-disabled", "--log-level=error"]
         command += [f"{flag}={self._directory / name}" for flag, name in places.items()]
-        command.append(f"--http-bind-address=127.0.0.1:{self.port}")
+        command.append(f"--http-bind-address={self._address}")
         if self._tls is not None:
             command += [f"--tls-cert={self._tls[0]}", f"--tls-key={self._tls[1]}"]
         with (self._directory / "log").open("ab") as log:
@@ -155,12 +160,12 @@ class InfluxServer:
 
 @contextlib.contextmanager
 def running_influxd(
-    directory: Path, tls: tuple[Path, Path] | None = None
+    directory: Path, tls: tuple[Path, Path] | None = None, host: str = "127.0.0.1"
 ) -> Iterator[InfluxServer]:
     """A server of one's own; it is killed at the end."""
     need("influxd (make servers)", influxd_path() is not None)
     directory.mkdir(parents=True, exist_ok=True)
-    server = InfluxServer(directory, tls)
+    server = InfluxServer(directory, tls, host)
     try:
         server.start()
         yield server

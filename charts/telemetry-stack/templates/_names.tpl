@@ -1,0 +1,73 @@
+{{- define "telemetry.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The start of every name; short, since a StatefulSet's pods and claims put more behind it. */}}
+{{- define "telemetry.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains "telemetry" .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-telemetry" (.Release.Name | trunc 30 | trimSuffix "-") -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "telemetry.selector" -}}
+app.kubernetes.io/name: {{ include "telemetry.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "telemetry.labels" -}}
+{{ include "telemetry.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "telemetry.image" -}}
+{{- $i := .Values.image -}}
+{{- if $i.digest -}}
+{{ $i.repository }}@{{ $i.digest }}
+{{- else -}}
+{{ $i.repository }}:{{ $i.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{- define "telemetry.authSecret" -}}
+{{- .Values.auth.existingSecret | default (printf "%s-auth" (include "telemetry.fullname" .)) -}}
+{{- end -}}
+
+{{- define "telemetry.influxSecret" -}}
+{{- if .Values.influxdb.enabled -}}
+{{- .Values.influxdb.existingSecret | default (printf "%s-influxdb" (include "telemetry.fullname" .)) -}}
+{{- else -}}
+{{- .Values.store.influxdb.existingSecret -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "telemetry.grafanaSecret" -}}
+{{- .Values.grafana.existingSecret | default (printf "%s-grafana" (include "telemetry.fullname" .)) -}}
+{{- end -}}
+
+{{- define "telemetry.influxUrl" -}}
+{{- if .Values.influxdb.enabled -}}
+http://{{ include "telemetry.fullname" . }}-influxdb:{{ .Values.influxdb.port }}
+{{- else -}}
+{{- .Values.store.influxdb.url -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "telemetry.scheme" -}}
+{{- if .Values.tls.existingSecret -}}https{{- else -}}http{{- end -}}
+{{- end -}}
+
+{{- define "telemetry.proxyUrl" -}}
+{{ include "telemetry.scheme" . }}://{{ include "telemetry.fullname" . }}-proxy:{{ .Values.proxy.port }}
+{{- end -}}
+
+{{/* Which pods the API runs in. */}}
+{{- define "telemetry.apiComponent" -}}
+{{- if ne .Values.store.kind "influxdb" -}}collector{{- else -}}api{{- end -}}
+{{- end -}}

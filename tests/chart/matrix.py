@@ -1,0 +1,61 @@
+"""The ways to install the chart that are looked at: name, arguments, Kubernetes version."""
+
+import json
+
+from tests.chart.render import CHART
+
+OLDEST, NEWEST = "1.27.0", "1.37.0"
+ON = ",".join(
+    f"{name}=true"
+    for name in (
+        "streamer.enabled",
+        "influxdb.enabled",
+        "prometheus.enabled",
+        "grafana.enabled",
+        "proxy.autoscaling.enabled",
+        "api.autoscaling.enabled",
+        "api.ingress.enabled",
+        "monitoring.podMonitor.enabled",
+        "monitoring.rules.enabled",
+    )
+)
+OFF = ",".join(
+    f"{name}=false"
+    for name in (
+        "brokers.drain.enabled",
+        "brokers.pdb.enabled",
+        "proxy.pdb.enabled",
+        "collector.pdb.enabled",
+        "api.pdb.enabled",
+        "networkPolicy.enabled",
+    )
+)
+EXISTING = "auth.existingSecret=mine,influxdb.existingSecret=mine,grafana.existingSecret=mine"
+INPUT = json.dumps({"configMap": "", "existingClaim": "exports"})
+
+MATRIX: dict[str, tuple[str, ...]] = {
+    "defaults": (),
+    "dev": ("-f", str(CHART / "values-dev.yaml")),
+    "prod": ("-f", str(CHART / "values-prod.yaml")),
+    "everything-on": (
+        "--set",
+        f"{ON},store.kind=influxdb,api.ingress.host=telemetry.example,"
+        "streamer.options.CSV_PATH=/input/export.csv",
+        "--set-json",
+        f"streamer.input={INPUT}",
+    ),
+    "everything-off": ("--set", OFF),
+    "existing-secrets": (
+        "--set",
+        f"{EXISTING},store.kind=influxdb,influxdb.enabled=true,prometheus.enabled=true,"
+        "grafana.enabled=true",
+    ),
+    "no-disk": (
+        "--set",
+        "collector.persistence.enabled=false,collector.replicas=3,store.kind=influxdb,"
+        "influxdb.enabled=true",
+    ),
+    "jsonl": ("--set", "store.kind=jsonl"),
+    "encrypted": ("--set", "tls.existingSecret=mine,prometheus.enabled=true"),
+    "sqlite-watched": ("--set", "prometheus.enabled=true,grafana.enabled=true"),
+}
