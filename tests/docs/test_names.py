@@ -52,7 +52,7 @@ def sources() -> str:
     )
 
 
-@pytest.mark.parametrize("page", PAGES.keys() - OF_OTHERS)
+@pytest.mark.parametrize("page", sorted(PAGES.keys() - OF_OTHERS))
 def test_every_name_in_capitals_is_an_option_or_a_code(page: str, sources: str) -> None:
     options = {
         env_name(name, field)
