@@ -187,6 +187,8 @@ def _version(db: apsw.Connection, path: Path) -> int:
         application, version = db.pragma("application_id"), db.pragma("user_version")
     except apsw.NotADBError as error:
         raise StoreRefused(f"{path} is not a SQLite file; it was left untouched") from error
+    if not application and not version and not db.execute("SELECT count(*) FROM sqlite_master").get:
+        return 0  # whoever made it was killed before there was anything in it
     if application != APPLICATION_ID:
         raise StoreRefused(f"{path} is not a telemetry store; it was left untouched")
     if version > VERSION:
