@@ -37,6 +37,7 @@ The law of the file format
   keep a file of the old version as a test. A newer file is refused and left untouched.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,6 +45,7 @@ import apsw
 import msgspec
 
 from common.errors import StoreUnavailable
+from common.journal.files import DiskFiles
 from common.storage.base import StoreRefused
 from common.storage.packing import Schemas
 
@@ -127,9 +129,34 @@ def load_schemas(db: apsw.Connection) -> Schemas:
 def open_for_writing(path: Path) -> apsw.Connection:
     """Open the file, or make it; raises StoreRefused for one that is not ours to write."""
     refuse_unsafe_library()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".new")
+    for ending in ("", "-journal", "-wal", "-shm"):
+        draft.with_name(draft.name + ending).unlink(missing_ok=True)
     if path.exists() and path.stat().st_size:
         _refuse_foreign(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        _make(path, draft)
+    return _connect(path)
+
+
+def _make(path: Path, draft: Path) -> None:
+    """Make the file beside its place and put it there whole.
+
+    Killed in between, SQLite would leave a journal that only a writer can roll back, beside a file
+    that does not say yet whose it is.
+    """
+    _connect(draft).close()
+    if path.exists() and not path.stat().st_size:
+        path.unlink()
+    with contextlib.suppress(FileExistsError):  # another writer was first
+        path.hardlink_to(draft)
+    draft.unlink()
+    DiskFiles().sync_directory(path.parent)
+
+
+def _connect(path: Path) -> apsw.Connection:
+    """A writing connection to a file of today's format, brought to it if it is not."""
     db = apsw.Connection(str(path))
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
     db.pragma("page_size", PAGE_BYTES)
@@ -187,8 +214,6 @@ def _version(db: apsw.Connection, path: Path) -> int:
         application, version = db.pragma("application_id"), db.pragma("user_version")
     except apsw.NotADBError as error:
         raise StoreRefused(f"{path} is not a SQLite file; it was left untouched") from error
-    if not application and not version and not db.execute("SELECT count(*) FROM sqlite_master").get:
-        return 0  # whoever made it was killed before there was anything in it
     if application != APPLICATION_ID:
         raise StoreRefused(f"{path} is not a telemetry store; it was left untouched")
     if version > VERSION:

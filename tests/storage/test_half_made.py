@@ -1,35 +1,50 @@
-"""A file whose maker was killed before there was anything in it."""
+"""A process that is killed while it makes its SQLite file."""
 
+import subprocess
+import sys
 from pathlib import Path
 
-import apsw
 import pytest
 
-from common.errors import StoreUnavailable
-from common.storage.base import StoreRefused
 from common.storage.sqlite import SqliteStore
 from tests.storage.samples import sample
+from tests.support.needs import need_programs, need_root
+
+MAKE = (
+    "import sys, pathlib; from common.storage.sqlite import SqliteStore; "
+    "SqliteStore(pathlib.Path(sys.argv[1])).close()"
+)
+MOST_CALLS = 200
 
 
-def begin(path: Path) -> None:
-    """Leave what a kill leaves between the first page and the first table."""
-    db = apsw.Connection(str(path))
-    db.pragma("journal_mode", "wal")
-    db.close()
-    assert path.stat().st_size
+def killed(path: Path, call: str, number: int) -> bool:
+    """Make a file in a process that is killed before its so-many-th call; False when it ended."""
+    command = ["strace", "-qqq", "-f", "-o", "/dev/null", "-e", f"trace={call}"]
+    command += ["-e", f"inject={call}:signal=KILL:when={number}"]
+    done = subprocess.run([*command, sys.executable, "-c", MAKE, str(path)], check=False)
+    return done.returncode != 0
 
 
-def test_a_file_that_was_only_begun_is_made_anew(tmp_path: Path) -> None:
-    begin(tmp_path / "store.db")
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "fsync", "unlink", "ftruncate", "linkat"])
+def test_the_next_start_makes_or_opens_it(tmp_path: Path, call: str) -> None:
+    need_root()
+    need_programs("strace")
+    path = tmp_path / "store.db"
+    for number in range(1, MOST_CALLS):
+        path.unlink(missing_ok=True)
+        if not killed(path, call, number):
+            break
+        store = SqliteStore(path)
+        assert store.write([sample("a", 0, m=1)]).points == 1
+        store.close()
+        assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    else:
+        raise AssertionError(f"{call} is called more than {MOST_CALLS} times")
+    assert number > 1 or call in ("fsync", "ftruncate", "linkat")
+
+
+def test_a_file_without_a_byte_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "store.db").touch()
     store = SqliteStore(tmp_path / "store.db")
-    store.write([sample("a", 0, m=1)])
-    assert store.stats().points == 1
+    assert store.write([sample("a", 0, m=1)]).points == 1
     store.close()
-
-
-def test_until_then_it_cannot_be_read(tmp_path: Path) -> None:
-    begin(tmp_path / "store.db")
-    store = SqliteStore(tmp_path / "store.db", writable=False)
-    with pytest.raises(StoreUnavailable) as refusal:
-        store.check()
-    assert not isinstance(refusal.value, StoreRefused)
