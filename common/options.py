@@ -203,7 +203,11 @@ class ServiceOptions(Options):
         "WRITE_TIMEOUT", 60.0, "How long a client may leave an answer unread.", gt=0, le=3600
     )
     max_connections: int = option(
-        "MAX_CONNECTIONS", 10_000, "Open connections; over it only probes are answered.", ge=1
+        "MAX_CONNECTIONS",
+        10_000,
+        "Open connections; over it only probes are answered.",
+        ge=1,
+        le=1_000_000,
     )
     shutdown_grace_seconds: Seconds = option(
         "SHUTDOWN_GRACE", 4.0, "Longest a stop may take before what is left is cut.", gt=0, le=600

@@ -120,7 +120,8 @@ async def test_settings_of_a_later_version_end_the_start_and_stay_as_they_are(
 
 
 NONSENSE = ("-1", "abc", "1e400", "nan", "0x10", "1,5", "9" * 400, " ", "a\r\nb" * 10)
-TEXTS = {"DATA_DIR", "HOST", "TOPICS", "SERVICE_TOKEN", "BROKER_NAME"}
+FILES = {"DATA_DIR", "TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CA_FILE"}
+TEXTS = {*FILES, "HOST", "TOPICS", "SERVICE_TOKEN", "BROKER_NAME"}
 NUMBERS = [
     env_name(name, field)
     for name, field in BrokerOptions.model_fields.items()

@@ -6,7 +6,7 @@ from tests.chart.matrix import MATRIX
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.release import RELEASE, Release, values
 
-pytestmark = [pytest.mark.xdist_group("cluster"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400, func_only=True)  # it may have to wait for its turn
 
 EVERYTHING = (
     "streamer.enabled=true",

@@ -7,7 +7,7 @@ from tests.cluster.life import Life, give_export
 from tests.cluster.node import Nodes
 from tests.cluster.release import RELEASE, Release, values
 
-pytestmark = [pytest.mark.xdist_group("cluster"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900, func_only=True)  # it may have to wait for its turn
 
 GPUS, SECONDS, METRICS, RATE = 8, 120, 10, 12
 PARTITIONS = 4

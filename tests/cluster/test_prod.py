@@ -15,7 +15,7 @@ from tests.cluster.node import Nodes
 from tests.cluster.release import RELEASE, Release, values
 from tests.support.influx import ORG, TOKEN, InfluxServer, running_influxd
 
-pytestmark = [pytest.mark.xdist_group("cluster"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600, func_only=True)  # it may have to wait for its turn
 
 GPUS, SECONDS, METRICS = 8, 60, 10
 AUTH, INFLUX = "telemetry-auth", "telemetry-influxdb"  # the names in values-prod.yaml

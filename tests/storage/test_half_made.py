@@ -25,7 +25,9 @@ def killed(path: Path, call: str, number: int) -> bool:
     return done.returncode != 0
 
 
-@pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "fsync", "unlink", "ftruncate", "linkat"])
+@pytest.mark.parametrize(
+    "call", ["pwrite64", "fdatasync", "fsync", "unlink", "ftruncate", "linkat"]
+)
 def test_the_next_start_makes_or_opens_it(tmp_path: Path, call: str) -> None:
     need_root()
     need_programs("strace")
