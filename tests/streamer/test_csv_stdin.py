@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -117,6 +118,9 @@ async def test_a_chunk_that_nobody_took_is_left_at_a_stop(pipe: tuple[int, int])
     os.write(writing, b"gpu_id,temperature\n0,50\n1,51\n")
     waiting = asyncio.create_task(source.read())
     await asyncio.sleep(0)
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while source.progress.rows_read < 2:  # the loop must not hear of the chunk
+        assert time.monotonic() < deadline
     waiting.cancel()
     async with asyncio.timeout(LIMIT_SECONDS):
         assert [s.gpu.id for s in await source.leftover()] == ["stdin-0", "stdin-1"]
