@@ -4,8 +4,9 @@ import asyncio
 import itertools
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -23,6 +24,7 @@ from broker.topic_file import refusal
 from broker.topics import Topics
 from common import logs
 from common.clock import Clock, SystemClock
+from common.errors import Draining, Unavailable
 from common.journal.files import DiskFiles, Files
 from common.lifecycle import Lifecycle
 from common.lock import DirectoryTakenError, lock_directory, unlock
@@ -102,6 +104,19 @@ class Broker:
             topics=len(self.topics.all()),
             data_dir=str(self.options.data_dir),
         )
+
+    @contextmanager
+    def letting_in(self, what: str) -> Iterator[None]:
+        """Count a request that stores something; raises Unavailable or Draining when none may."""
+        if self.lifecycle.stopping.is_set():
+            raise Unavailable("the broker is stopping")
+        if self.draining:
+            raise Draining(f"this broker is being drained and takes no {what}")
+        self.producing += 1
+        try:
+            yield
+        finally:
+            self.producing -= 1
 
     async def stop(self) -> None:
         """Finish commits, write the groups down, close the files, let the directory go."""

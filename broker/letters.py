@@ -15,7 +15,7 @@ from broker.settle import MAX_REASON
 from broker.topic import Topic
 from broker.topic_file import refusal
 from broker.verdicts import REJECTED
-from common.errors import Draining, InvalidRequest, Overloaded, TooLarge, Unavailable
+from common.errors import InvalidRequest, Overloaded, TooLarge
 from common.http.answers import send_json
 from common.http.body import decode_json, integer, parameters, read_body
 from common.wire import DEFAULT_GROUP, LetterEnvelope, check_name, read_count
@@ -38,15 +38,8 @@ class WriteLetters:
         self._broker = broker
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._broker.lifecycle.stopping.is_set():
-            raise Unavailable("the broker is stopping")
-        if self._broker.draining:
-            raise Draining("this broker is being drained and takes no letter")
-        self._broker.producing += 1
-        try:
+        with self._broker.letting_in("letter"):
             answer = await self._keep(scope, receive)
-        finally:
-            self._broker.producing -= 1
         await send_json(send, answer)
 
     async def _keep(self, scope: Scope, receive: Receive) -> dict[str, int]:

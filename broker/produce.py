@@ -12,7 +12,7 @@ from broker.events import text_flags
 from broker.partition import Partition
 from broker.topic import Topic
 from common import ndjson
-from common.errors import Draining, InvalidRequest, TooLarge, Unavailable
+from common.errors import InvalidRequest, TooLarge
 from common.http.answers import send_json
 from common.http.body import header, integer, parameters, read_body
 from common.journal.frame import EXTRA
@@ -49,15 +49,8 @@ class Produce:
         self._broker = broker
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._broker.lifecycle.stopping.is_set():
-            raise Unavailable("the broker is stopping")
-        if self._broker.draining:
-            raise Draining("this broker is being drained and takes no produce")
-        self._broker.producing += 1
-        try:
+        with self._broker.letting_in("produce"):
             answer = await self._store(scope, receive)
-        finally:
-            self._broker.producing -= 1
         await send_json(send, answer)
 
     async def _store(self, scope: Scope, receive: Receive) -> Produced:
