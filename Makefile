@@ -49,7 +49,8 @@ lock: venv ## resolve the dependencies again into the lock files
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --extra dev \
 		--python-version 3.11 pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --extra nvml \
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate \
+		--extra nvml --extra kafka --extra nats --extra redis --extra parquet \
 		--constraint requirements.lock --python-version 3.11 pyproject.toml -o requirements.image.lock
 
 servers: ## get the servers to test and measure against that Debian does not package
