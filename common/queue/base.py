@@ -57,6 +57,24 @@ class Letter(msgspec.Struct):
     payload: bytes
 
 
+class DeadLetter(msgspec.Struct):
+    """A letter as it lies in a group's dead-letter queue.
+
+    ``partition``, ``offset`` and ``attempts`` are those of the message it comes from, ``dead_at``
+    is in milliseconds of the epoch, ``reason`` a word in capitals, ``error`` at most 1,024
+    characters.
+    """
+
+    id: str
+    partition: int
+    offset: int
+    attempts: int
+    dead_at: int
+    reason: str
+    error: str
+    payload: bytes
+
+
 class Settled(msgspec.Struct):
     """What became of receipts: messages settled, and receipts refused with the reason for each.
 
@@ -109,3 +127,22 @@ class Consumer(Protocol):
 
     async def close(self) -> None:
         """Give back what is not acked and let go of every connection."""
+
+
+class DeadLetters(Protocol):
+    """One group's dead-letter queue, for who looks after it."""
+
+    async def page(self, limit: int) -> list[DeadLetter]:
+        """Return the oldest letters, at most ``limit``."""
+
+    async def redrive(self, rate: float) -> int:
+        """Have what lies there now delivered again, ``rate`` a second; return how many.
+
+        A letter is taken out once its message is stored again: a crash in between brings it twice.
+        """
+
+    async def purge(self) -> int:
+        """Throw away what lies there now; return how many."""
+
+    async def close(self) -> None:
+        """Let go of every connection."""
