@@ -7,6 +7,7 @@ for its client, so that a request costs no timer of its own.
 
 import asyncio
 import http
+import socket
 from typing import Any, NamedTuple
 
 import httptools
@@ -28,6 +29,7 @@ MAX_HEADERS = 100
 HEADER_OVERHEAD = 4  # a colon, a space, CR and LF
 LOOKS_PER_LIMIT = 2
 FOR_PROBES = 64  # connections over the cap, for whoever asks how it is
+UNSENT_BYTES = 1 << 18  # of an answer, in the kernel, while its client does not read
 
 
 class Limits(NamedTuple):
@@ -61,6 +63,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        bound_unsent(transport)
         self._over_cap = len(self.connections) > self._limits.max_connections
         self._waits_since = self.loop.time()
         self._look_later()
@@ -179,6 +182,15 @@ class BoundedProtocol(HttpToolsProtocol):
         elif is_over(self._waits_since, self._limits.read_seconds, now):
             self._refuse(RequestTimeout("the rest of the request did not come in time"))
         self._look_later()
+
+
+def bound_unsent(transport: asyncio.Transport) -> None:
+    """Have the kernel take no more than so much that it cannot send yet; else it takes megabytes.
+
+    What is on its way is not bounded by this: a client that is far away is sent as fast as ever.
+    """
+    taken = transport.get_extra_info("socket")
+    taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 def is_over(since: float | None, limit_seconds: float, now: float) -> bool:
