@@ -16,6 +16,7 @@ from starlette.types import Scope
 from api import docs, export, gpus, hosts, ingest, live, stats, telemetry
 from api.asking import Asking
 from api.cors import cors
+from api.exports import Exports
 from api.feed import Feed
 from api.options import ApiOptions
 from api.parameters import refuse_parameters
@@ -62,6 +63,9 @@ class ApiService:
             waiting=options.store_waiting,
             timeout_seconds=options.store_timeout_seconds,
             max_limit=options.max_limit,
+        )
+        self.exports = Exports(
+            self.asking, options.max_exports, at_once=max(1, options.store_threads - 1)
         )
         self.queue = Queue(
             options.queue_url,
@@ -154,6 +158,7 @@ def create_app(options: ApiOptions, lifecycle: Lifecycle, clock: Clock | None = 
     app.state.asking = service.asking
     app.state.keys = service.keys
     app.state.queue = service.queue
+    app.state.exports = service.exports
     app.state.feed = service.feed
     app.state.clock = clock
     app.state.options = options

@@ -53,6 +53,7 @@ class ApiOptions(StoreOptions):
         "LIVE_INTERVAL", 1.0, "How often live streams look for new points.", ge=0.01, le=60
     )
     max_streams: int = option("MAX_STREAMS", 100, "Live streams open at once.", ge=1, le=100_000)
+    max_exports: int = option("MAX_EXPORTS", 50, "Exports under way at once.", ge=1, le=100_000)
     heartbeat_seconds: Seconds = option(
         "HEARTBEAT", 15.0, "Longest silence of a live stream.", gt=0, le=60
     )

@@ -7,13 +7,14 @@ process of its own and counted apart.
 
 import argparse
 import asyncio
+import contextlib
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -52,10 +53,17 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=5_000)
     parser.add_argument("--connections", type=int, default=8)
     given = parser.parse_args()
+    with serving() as (server, key):
+        asyncio.run(ask_all(server.pid, key, given.requests, given.connections))
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The API as a process with a filled store, and a key of all scopes."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         fill(directory / "store.db")
-        text, key = create_key("bench", ["read"])
+        text, key = create_key("bench", ["read", "write"])
         save_keys(directory / "keys.json", [key])
         environment = os.environ | {
             "API_KEYS_FILE": str(directory / "keys.json"),
@@ -65,7 +73,7 @@ def main() -> None:
         }
         server = subprocess.Popen([sys.executable, "-m", "api"], env=environment)
         try:
-            asyncio.run(ask_all(server.pid, text, given.requests, given.connections))
+            yield server, text
         finally:
             server.terminate()
             server.wait()
@@ -87,12 +95,8 @@ def fill(path: Path) -> None:
 async def ask_all(pid: int, key: str, requests: int, connections: int) -> None:
     """Every kind of request, one after the other."""
     await until_up()
-    head = f"HTTP/1.1\r\nHost: bench\r\nX-API-Key: {key}\r\n"
-    last = [
-        f"GET /api/v1/gpus/GPU-{n % GPUS:04}/telemetry?limit=100&order=desc "
-        for n in range(requests)
-    ]
-    lines = [(line + head + "\r\n").encode() for line in last]
+    head = head_of(key)
+    lines = last_points(key, requests)
     await measured(pid, lambda: ask(lines[:500], connections))
     run = await measured(pid, lambda: ask(lines, connections))
     show(f"last 100 points, {connections} connections", "requests", run)
@@ -108,6 +112,20 @@ async def ask_all(pid: int, key: str, requests: int, connections: int) -> None:
             f"{'':36} {run.amount >> 20} MiB, peak memory"
             f" {before >> 20} -> {peak_of(pid) >> 20} MiB"
         )
+
+
+def head_of(key: str) -> str:
+    """What ends a request line, and the headers that every request has."""
+    return f"HTTP/1.1{END}Host: bench{END}X-API-Key: {key}{END}"
+
+
+def last_points(key: str, requests: int) -> list[bytes]:
+    """Requests for the last hundred points of one GPU after the other."""
+    path = "/api/v1/gpus/GPU-{:04}/telemetry?limit=100&order=desc "
+    return [
+        ("GET " + path.format(number % GPUS) + head_of(key) + END).encode()
+        for number in range(requests)
+    ]
 
 
 async def until_up() -> None:
@@ -153,8 +171,7 @@ async def ask_one_by_one(lines: list[bytes], latencies: list[float]) -> None:
 async def ask_paced(lines: list[bytes], per_second: float) -> tuple[int, list[float]]:
     """Requests at a rate, whatever the answers take; a late start counts as latency."""
     latencies: list[float] = []
-    free: asyncio.LifoQueue[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
-    free = asyncio.LifoQueue()
+    free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
     for _ in range(MOST_UNDER_WAY):
         free.put_nowait(await asyncio.open_connection("127.0.0.1", PORT))
     begin = time.perf_counter()

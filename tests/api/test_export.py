@@ -1,7 +1,9 @@
 """A GPU's points as a file."""
 
+import asyncio
 import csv
 import io
+import threading
 from typing import Any
 
 import pytest
@@ -135,4 +137,56 @@ async def test_a_client_that_leaves_ends_the_reading(
         before = pages
         await api.ok("/api/v1/metrics")
         assert pages == before < 30_000
+    fleet.close()
+
+
+class Gate:
+    """Holds up whoever asks for points until ``opened``; ``held`` are those that came."""
+
+    def __init__(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.opened = threading.Event()
+        self.held = 0
+        store = api.app.state.asking.store
+        self._telemetry = store.telemetry
+        monkeypatch.setattr(store, "telemetry", self._wait)
+
+    def _wait(self, query: Any) -> Any:
+        self.held += 1
+        self.opened.wait()
+        return self._telemetry(query)
+
+
+async def test_only_so_many_exports_are_under_way(
+    start_api: StartApi, fleet: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with start_api(max_exports=1) as api:
+        assert (await api.get("/api/v1/gpus/GPU-99/telemetry/export"))[0] == 404
+        gate = Gate(api, monkeypatch)
+        first = asyncio.create_task(api.get(EXPORT))
+        try:
+            await until(lambda: gate.held == 1)
+            status, body, answer = await api.get(EXPORT)
+        finally:
+            gate.opened.set()
+        assert (status, body["error"]["code"]) == (429, "OVERLOADED")
+        assert "Retry-After" in answer.headers
+        assert (await first)[0] == 200
+        await until(lambda: len(api.app.state.exports) == 0)
+        assert (await api.get(EXPORT))[0] == 200
+    fleet.close()
+
+
+async def test_nobody_waits_behind_exports(
+    start_api: StartApi, fleet: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with start_api(store_threads=2) as api:
+        gate = Gate(api, monkeypatch)
+        exports = [asyncio.create_task(api.get(EXPORT)) for _ in range(5)]
+        try:
+            await until(lambda: len(api.app.state.exports) == 5)
+            await api.ok("/api/v1/metrics")
+            assert gate.held == 1
+        finally:
+            gate.opened.set()
+        assert [status for status, _, _ in await asyncio.gather(*exports)] == [200] * 5
     fleet.close()
