@@ -133,7 +133,7 @@ async def test_strings_that_mean_something_mean_the_same_in_both(
     store_path: Path,
     open_bucket: OpenStore,
 ) -> None:
-    """Each is a GPU's id, host, label and metric, and is asked for; so is one that is not there."""
+    """Each is every text that a GPU has, and each parameter; so is one that is not there."""
     samples = [
         Sample(Gpu(text, text, "0", "d", text, text, text, text, {"l": text}), T0, {text: 1.5})
         for text in CATALOGUE
@@ -147,13 +147,26 @@ async def test_strings_that_mean_something_mean_the_same_in_both(
         one = await apis.enter_async_context(start_api())
         other = await apis.enter_async_context(start_api(store="influxdb", **where))
         for text in CATALOGUE:
-            for sent in (quote(text, safe=""), quote(text + "x", safe="")):
-                for question in (
-                    f"/gpus?host={sent}",
-                    f"/gpus/{sent}",
-                    f"/gpus/{sent}/telemetry",
-                    f"/gpus/{quote(text, safe='')}/telemetry?metric={sent}",
-                    f"/hosts/{sent}/gpus",
-                ):
-                    assert await pages(other, question) == await pages(one, question), question
+            for question in about(text):
+                assert await pages(other, question) == await pages(one, question), question
         assert await pages(other, "/stats") == await pages(one, "/stats")
+
+
+def about(text: str) -> list[str]:
+    """Questions with a text, and with one that is not there, wherever a text can be."""
+    there = quote(text, safe="")
+    points = f"/gpus/{there}/telemetry"
+    typed = ("start", "end", "window", "agg", "cursor", "limit", "offset", "order")
+    return [f"{points}?{name}={there}" for name in typed] + [
+        question
+        for sent in (there, quote(text + "x", safe=""))
+        for question in (
+            *(f"/gpus?{name}={sent}" for name in ("host", "model", "namespace", sent)),
+            *(
+                f"/gpus/{sent}{tail}"
+                for tail in ("", "/metrics", "/telemetry", "/telemetry/export")
+            ),
+            f"{points}?metric={sent}",
+            f"/hosts/{sent}/gpus",
+        )
+    ]
