@@ -54,5 +54,6 @@ class Fuzzing(NamedTuple):
         )
         async with asyncio.timeout(RUN_SECONDS):
             report = (await process.communicate())[0].decode()
+        sys.stdout.write(report)  # with how many cases there were
         assert process.returncode == 0, report
         return report
