@@ -112,6 +112,7 @@ STATED = {
         "rate": {derived.REDRIVE_RATE:g}, "reason"
         &offset=][&limit={broker.inspect.DEFAULT_PEEK}]
         OpenAPI {derived.OPENAPI}
+        of the message, at most {broker.trace.MOST_PARTS}, each
         Up to {broker.trace.MOST_LETTERS:,} dead letters are looked through
         or has over {common.http.protocol.MAX_HEADERS} headers
         "virtual_nodes": {proxy.options.ProxyOptions.virtual_nodes},
