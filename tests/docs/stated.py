@@ -18,6 +18,8 @@ STATED = {
         `offset` up to {api.parameters.MAX_SKIPPED:,}
         those over {api.feed.MOST_POINTS:,} at once
         a list of up to {api.records.MAX_RECORDS:,}
+        shows up to {api.traced.MOST_SHOWN} points
+        after the first {api.traced.MOST_SAMPLES:,}, which
     """,
     "behaviour.md": """
         in blocks of {streamer.sources.lines.BLOCK_BYTES:KiB} KiB
