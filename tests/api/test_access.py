@@ -113,8 +113,9 @@ async def test_every_route_takes_a_good_key_by_either_header(api: Api) -> None:
             {"authorization": f"bearer {api.keys['admin']}"},
         ):
             status = await status_of(api, method, path, headers)
-            assert status in (200, 400), path  # 400: what is posted has no body here
-            assert (status == 400) == (method == "POST")
+            # what is posted has no body here, and there is no queue to look for a message in
+            unheard = 400 if method == "POST" else 503 if "/trace/" in path else 200
+            assert status == unheard, path
 
 
 async def test_every_route_refuses_a_key_of_another_scope(api: Api) -> None:
