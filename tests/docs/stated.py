@@ -83,6 +83,7 @@ STATED = {
     "metrics.md": "asked every {collector.collector.SUMMARY_SECONDS:g} s",
     "operations.md": """
         The chart's defaults are {derived.CHART_BROKERS:word} brokers
+        on {cli.watchers.GRAFANA_PORT} and {cli.watchers.PROMETHEUS_PORT} unless somebody has
         limits are for {derived.VALUES[partitions]} partitions
         Exit code {common.options.EXIT_BAD_OPTIONS}: an option or the data directory
         {common.options.EXIT_CANNOT_START}: it could not start

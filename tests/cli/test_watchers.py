@@ -1,0 +1,216 @@
+"""`telemetry up` starts a Prometheus and a Grafana that are there, and tells them of the stack.
+
+Prometheus is the real one. Grafana is a program that writes down how it was started: what it is
+given must be what docker-compose and the chart give to a Grafana.
+"""
+
+import json
+import re
+import signal
+import socket
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import SecretStr
+
+from cli.provisioning import write_grafana
+from cli.watchers import port_near
+from common.storage.options import StoreOptions
+from tests.chart.render import one, render
+from tests.cli.command import Started, children_of, started, telemetry
+from tests.observed.stack import Prometheus
+from tests.support.needs import need_programs
+
+ROOT = Path(__file__).parents[2]
+DASHBOARDS = {path.name for path in (ROOT / "grafana/dashboards").glob("*.json")}
+SERVICES = {"broker", "proxy", "collector", "api", "streamer"}
+LIMIT_SECONDS = 30.0
+RECORDER = f"""#!{sys.executable}
+import http.server, json, os, pathlib, sys
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/api/health" else 404)
+        self.end_headers()
+started = {{"arguments": sys.argv, "environment": dict(os.environ)}}
+pathlib.Path(__file__).with_name("started.json").write_text(json.dumps(started))
+port = int(os.environ["GF_SERVER_HTTP_PORT"])
+http.server.HTTPServer((os.environ["GF_SERVER_HTTP_ADDR"], port), Health).serve_forever()
+"""
+
+
+class Watched:
+    """A stack with both beside it, and how the Grafana of the test was started."""
+
+    def __init__(self, up: Started, directory: Path, grafana: Path) -> None:
+        self.up = up
+        self.data = directory / "data"
+        self.grafana = grafana
+        started_as = json.loads(grafana.with_name("started.json").read_text())
+        self.arguments: list[str] = started_as["arguments"]
+        self.environment: dict[str, str] = started_as["environment"]
+
+    def address(self, name: str) -> str:
+        found = re.search(rf"^{name} +(http://\S+)", self.up.output(), re.M)
+        assert found is not None
+        return found[1]
+
+
+@pytest.fixture(scope="module")
+def grafana(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program called grafana, installed as from its archive."""
+    home = tmp_path_factory.mktemp("grafana")
+    (home / "conf").mkdir()
+    (home / "conf/defaults.ini").touch()
+    (home / "bin").mkdir()
+    program = home / "bin/grafana"
+    program.write_text(RECORDER)
+    program.chmod(0o755)
+    return program
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory, grafana: Path) -> Iterator[Watched]:
+    need_programs("prometheus")
+    directory = tmp_path_factory.mktemp("stack")
+    ports = ["--api-port", "0", "--proxy-port", "0"]
+    arguments = ["up", "--gpus", "2", "--data-dir", str(directory / "data"), *ports]
+    with started(directory, *arguments, GRAFANA_BIN=str(grafana)) as up:
+        up.until(lambda: "Ctrl-C stops" in up.output())
+        yield Watched(up, directory, grafana)
+
+
+def until(holds: Any) -> None:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.05)
+
+
+def test_prometheus_scrapes_every_process_and_has_the_alerts(watched: Watched) -> None:
+    server = Prometheus(watched.address("Prometheus"))
+    until(lambda: len(server.query("up == 1")) == len(SERVICES) + 1)  # two brokers
+    assert {row["metric"]["job"] for row in server.query("up")} == SERVICES
+    in_file = yaml.safe_load((ROOT / "prometheus/alerts.yml").read_text())["groups"]
+    alerts = {rule["alert"] for group in in_file for rule in group["rules"]}
+    assert {rule["name"] for rule in server.alerting_rules()} == alerts
+
+
+def test_grafana_is_started_for_its_administrator_alone(watched: Watched) -> None:
+    home = watched.grafana.parents[1]
+    assert watched.arguments[1:] == ["server", "--homepath", str(home)]
+    given = watched.environment
+    assert watched.address("Grafana") == f"http://127.0.0.1:{given['GF_SERVER_HTTP_PORT']}"
+    assert given["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
+    assert given["GF_AUTH_ANONYMOUS_ENABLED"] == given["GF_USERS_ALLOW_SIGN_UP"] == "false"
+    secrets = set()
+    for name in ("GF_SECURITY_ADMIN_PASSWORD__FILE", "GF_SECURITY_SECRET_KEY__FILE"):
+        path = Path(given[name])
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        secrets.add(path.read_text().strip())
+    assert all(len(secret) >= 43 for secret in secrets)
+    assert len(secrets) == 2
+    assert not [name for name in given if "TOKEN" in name and given[name]]
+    assert not secrets & set(watched.up.output().split())
+
+
+def test_compose_gives_a_grafana_the_same_settings(watched: Watched) -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    settings = compose["services"]["grafana"]["environment"]
+    ours = {name: value for name, value in watched.environment.items() if name in settings}
+    assert ours.keys() == settings.keys()
+    same = {name: value for name, value in settings.items() if not name.endswith("__FILE")}
+    assert same.items() <= ours.items()
+
+
+def test_grafana_finds_the_dashboards_that_its_data_can_fill(watched: Watched) -> None:
+    provisioning = Path(watched.environment["GF_PATHS_PROVISIONING"])
+    provider = yaml.safe_load((provisioning / "dashboards/dashboards.yml").read_text())
+    in_compose = ROOT / "grafana/provisioning/dashboards/dashboards.yml"
+    place = provider["providers"][0]["options"].pop("path")
+    expected = yaml.safe_load(in_compose.read_text())
+    expected["providers"][0]["options"].pop("path")
+    assert provider == expected
+    assert {path.name for path in Path(place).iterdir()} == DASHBOARDS - {"gpu-fleet.json"}
+    (source,) = sources_in(provisioning)
+    assert source["url"] == watched.address("Prometheus")
+
+
+def test_neither_outlives_the_stack_however_that_ends(watched: Watched) -> None:
+    """Last of this module: it kills what the others ask."""
+    programs = {
+        pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in children_of(watched.up.process.pid)
+    }
+    watchers = [pid for pid, line in programs.items() if "cli.child" not in line]
+    assert len(watchers) == 2
+    watched.up.process.send_signal(signal.SIGKILL)
+    watched.up.process.wait()
+    until(lambda: not [pid for pid in programs if Path(f"/proc/{pid}/cwd").exists()])
+
+
+def sources_in(provisioning: Path) -> list[dict[str, Any]]:
+    text = (provisioning / "datasources/datasources.yml").read_text()
+    found: list[dict[str, Any]] = yaml.safe_load(text)["datasources"]
+    return found
+
+
+def bare(sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Data sources without what is a place's own: addresses, and where the token lies."""
+    for source in sources:
+        source.pop("url")
+        source.pop("secureJsonData", None)
+    return sources
+
+
+def test_the_data_sources_are_those_of_compose_and_of_the_chart(tmp_path: Path) -> None:
+    options = StoreOptions(
+        store="influxdb",
+        service_token=SecretStr("0123456789abcdef"),
+        influxdb_url="http://127.0.0.1:8086",
+        influxdb_token=SecretStr("secret"),
+        influxdb_org="telemetry",
+        influxdb_bucket="telemetry",
+    )
+    provisioning = write_grafana(tmp_path, "http://127.0.0.1:9090", options)
+    assert {path.name for path in (tmp_path / "dashboards").iterdir()} == DASHBOARDS
+    ours = sources_in(provisioning)
+    assert "secret" not in json.dumps(ours).replace("secureJsonData", "")
+    values = [
+        "--set",
+        "store.kind=influxdb,grafana.enabled=true,influxdb.enabled=true,prometheus.enabled=true",
+    ]
+    chart = one(render(*values), "ConfigMap", "-grafana")["data"]["datasources.yml"]
+    assert ours[1]["secureJsonData"] == yaml.safe_load(chart)["datasources"][1]["secureJsonData"]
+    expected = bare(ours)
+    assert bare(sources_in(ROOT / "grafana/provisioning")) == expected
+    assert bare(yaml.safe_load(chart)["datasources"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("flag", "given", "words"),
+    [
+        ("--grafana", {"PATH": ""}, "no grafana: it is not on the PATH; set GRAFANA_BIN"),
+        ("--prometheus", {"PATH": ""}, "no prometheus: it is not on the PATH"),
+        ("--prometheus", {"PROMETHEUS_BIN": "/nowhere"}, "/nowhere is no program"),
+    ],
+)
+def test_what_is_asked_for_and_is_not_there_ends_the_start(
+    tmp_path: Path, flag: str, given: dict[str, str], words: str
+) -> None:
+    done = telemetry("up", "--gpus", "0", "--data-dir", str(tmp_path / "data"), flag, **given)
+    assert done.returncode == 3
+    assert words in done.stdout
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_port_that_somebody_has_is_left_to_them() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        assert port_near(taken) != taken
