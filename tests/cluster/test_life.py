@@ -1,5 +1,8 @@
 """A release whose pods are acted out: telemetry flows, and pods come and go under it."""
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
@@ -34,6 +37,42 @@ def test_a_release_becomes_ready_and_stores_what_it_is_fed(life: Life) -> None:
     life.release.until(lambda: life.points() > 0)
     assert life.stats()["gpus"] == GPUS
     assert "Phase:          Succeeded" in life.release.helm("test", wait=False)
+
+
+def test_policies_let_through_what_is_said_and_nothing_else(life: Life) -> None:
+    """They are enforced for every test of this folder; here is what they keep out."""
+    broker, proxy, collector, streamer = (
+        next(name for name in life.release.pods() if name.startswith(f"{RELEASE}-{part}"))
+        for part in ("broker", "proxy", "collector", "streamer")
+    )
+    stranger = life.nodes.join("stranger")
+    ports = {broker: 7070, proxy: 7080, collector: 7090, streamer: 7060}
+
+    def reaches(network: str, pod: str, port: int | None = None) -> bool:
+        return connects(network, life.nodes.pod(pod).address, port or ports[pod])
+
+    def network(pod: str) -> str:
+        return life.nodes.pod(pod).network
+
+    for one, other in ((streamer, proxy), (streamer, broker), (collector, broker), (proxy, broker)):
+        assert reaches(network(one), other), (one, other)
+    assert reaches(stranger, collector, 8080), "the API is for everyone, unless apiFrom says who"
+    refused = [(broker, proxy), (broker, collector), (proxy, streamer), (streamer, collector)]
+    for one, other in refused:
+        assert not reaches(network(one), other), (one, other)
+    for other in ports:
+        assert not reaches(stranger, other), other
+
+
+def connects(network: str, address: str, port: int) -> bool:
+    """Whether a connection can be made from a network; a packet that is dropped has no answer."""
+    script = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 1)"
+    command = [sys.executable, "-c", script, address, str(port)]
+    done = subprocess.run(
+        ["ip", "netns", "exec", network, *command], capture_output=True, check=False, text=True
+    )
+    assert done.returncode == 0 or "TimeoutError" in done.stderr, done.stderr
+    return done.returncode == 0
 
 
 def test_a_broker_pod_that_is_deleted_comes_back_with_its_backlog(life: Life) -> None:
@@ -80,8 +119,32 @@ def test_more_brokers_take_their_share_and_fewer_leave_nothing_behind(life: Life
     assert f"data-{RELEASE}-broker-2" in life.release.objects("persistentvolumeclaims")
     kept = life.nodes.volume("life", f"data-{RELEASE}-broker-2") / "broker"
     assert b'"draining":true' in kept.read_bytes(), "the hook had not been there"
-    life.release.helm("rollback", "2")
+    life.release.helm("rollback")
     life.release.until(lambda: life.brokers() == three)
     assert not any(it["draining"] for it in life.proxy("/status")["brokers"])
+
+
+def test_larger_claims_are_adopted_as_the_page_on_operations_says(life: Life) -> None:
+    def uids() -> dict[str, str]:
+        pods = life.release.pods().items()
+        return {name: it["metadata"]["uid"] for name, it in pods if "broker" in name}
+
+    replicas = len(uids())
+    larger = values(*FED, f"brokers.replicas={replicas}", "brokers.persistence.size=20Gi")
+    before, name = uids(), f"{RELEASE}-broker"
+    refused = life.release.try_helm("upgrade", *larger)
+    assert refused.returncode != 0
+    assert "updates to statefulset spec" in refused.stderr
+    path = f"/apis/apps/v1/namespaces/life/statefulsets/{name}"
+    life.release.kube.request("DELETE", path, {"propagationPolicy": "Orphan"})
+    life.release.until(lambda: name not in life.release.objects("statefulsets", "apps/v1"))
+    assert uids() == before
+    life.release.helm("upgrade", *larger)
+    life.release.until(lambda: life.rolled_out("statefulsets"))
+    assert uids() == before, "the pods ran on"
+
+
+def test_an_uninstall_leaves_the_claims_alone(life: Life) -> None:
     life.release.helm("uninstall", wait=False)
     life.release.until(lambda: not life.release.objects("pods"))
+    assert f"data-{RELEASE}-broker-0" in life.release.objects("persistentvolumeclaims")

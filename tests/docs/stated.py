@@ -45,6 +45,7 @@ STATED = {
         or {common.breaker.FAILURES_TO_OPEN:word} failed requests in a row
         `/status` every {common.queue.placement.REFRESH_SECONDS:g} s
         or over {common.http.protocol.MAX_HEADERS} headers
+        takes {common.http.protocol.UNSENT_BYTES:KiB} KiB
         that falls {api.feed.MOST_WAITING:,} events behind
         TLS {derived.LEAST_TLS} or {derived.LATEST_TLS}
         ({common.queue.http.SILENCE_SECONDS:g} s, {derived.HEARTBEATS_OF_SILENCE:word} heartbeats)
