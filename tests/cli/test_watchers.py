@@ -20,7 +20,8 @@ import yaml
 from pydantic import SecretStr
 
 from cli.provisioning import write_grafana
-from cli.watchers import port_near
+from cli.supervisor import StackError
+from cli.watchers import NOBODY, Watchers, find_watchers, port_near
 from common.storage.options import StoreOptions
 from tests.chart.render import one, render
 from tests.cli.command import Started, children_of, started, telemetry
@@ -191,21 +192,27 @@ def test_the_data_sources_are_those_of_compose_and_of_the_chart(tmp_path: Path) 
     assert bare(yaml.safe_load(chart)["datasources"]) == expected
 
 
-@pytest.mark.parametrize(
-    ("flag", "given", "words"),
-    [
-        ("--grafana", {"PATH": ""}, "no grafana: it is not on the PATH; set GRAFANA_BIN"),
-        ("--prometheus", {"PATH": ""}, "no prometheus: it is not on the PATH"),
-        ("--prometheus", {"PROMETHEUS_BIN": "/nowhere"}, "/nowhere is no program"),
-    ],
-)
-def test_what_is_asked_for_and_is_not_there_ends_the_start(
-    tmp_path: Path, flag: str, given: dict[str, str], words: str
-) -> None:
-    done = telemetry("up", "--gpus", "0", "--data-dir", str(tmp_path / "data"), flag, **given)
+def test_what_is_asked_for_and_is_not_there_ends_the_start(tmp_path: Path) -> None:
+    arguments = ["up", "--gpus", "0", "--data-dir", str(tmp_path / "data"), "--grafana"]
+    done = telemetry(*arguments, PATH="")
     assert done.returncode == 3
-    assert words in done.stdout
+    assert "no grafana: it is not on the PATH; set GRAFANA_BIN" in done.stdout
     assert not (tmp_path / "data").exists()
+
+
+def test_only_what_is_there_is_started(monkeypatch: pytest.MonkeyPatch, grafana: Path) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert find_watchers(None, None) == NOBODY
+    assert find_watchers(False, False) == NOBODY
+    with pytest.raises(StackError, match="no prometheus: it is not on the PATH"):
+        find_watchers(None, True)
+    monkeypatch.setenv("GRAFANA_BIN", str(grafana))
+    assert find_watchers(None, None) == Watchers(grafana)
+    assert find_watchers(False, None) == NOBODY
+    monkeypatch.setenv("PROMETHEUS_BIN", "/nowhere")
+    with pytest.raises(StackError, match="/nowhere is no program"):
+        find_watchers(None, None)
+    assert find_watchers(None, False) == Watchers(grafana)
 
 
 def test_a_port_that_somebody_has_is_left_to_them() -> None:
