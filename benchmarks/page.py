@@ -38,7 +38,7 @@ def head(results: Results) -> Iterator[str]:
     yield f"telemetry-stack {results.release} on {of(results.machine)}. {versions}."
     yield ""
     yield (
-        f"Measured {results.measured_at}, {runs} runs one after the other, scale "
+        f"Measured {results.measured_at}, runs: {runs}, one after the other, scale "
         f"{results.scale:g}, load {results.load:g} before the first. A cell is the run in the "
         "middle, and the least and greatest. Another measurement on such a machine agrees when it "
         f"lies between these, or beyond by no more than {MOSTLY_AGREES_WITHIN:.0%} "
@@ -59,12 +59,17 @@ def tables(rows: tuple[Row, ...]) -> Iterator[str]:
     """A table a section, a column a unit."""
     for section, members in groupby(rows, lambda row: row.section):
         lines = list(members)
-        columns = [figure.unit for figure in lines[0].figures]
+        columns = [column(figure) for figure in lines[0].figures]
         yield ""
         yield f"| {section} | {' | '.join(columns)} |"
         yield "| --- |" + " --- |" * len(columns)
         for row in lines:
             yield f"| {row.what} | {' | '.join(map(cell, row.figures))} |"
+
+
+def column(figure: Figure) -> str:
+    """What stands above a figure."""
+    return figure.unit if figure.name == figure.unit else f"{figure.name}, {figure.unit}"
 
 
 def cell(figure: Figure) -> str:

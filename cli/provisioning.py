@@ -1,9 +1,10 @@
 """The files from which Prometheus and Grafana learn of a local stack.
 
-They are JSON, which is YAML. Alerts, dashboards and the dashboards' provider are those of the
-chart and of docker-compose.
+Where they read YAML it is JSON, which is YAML. Alerts, dashboards and the dashboards' provider are
+those of the chart and of docker-compose.
 """
 
+import configparser
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ PRIVATE = 0o700
 def write_prometheus(
     directory: Path, targets: Mapping[str, Sequence[str]], scheme: str, ca_file: Path | None
 ) -> Path:
-    """Write its configuration: a job for each service, named as the service."""
+    """Write Prometheus's configuration: a job for each service, named as the service."""
     job: dict[str, Any] = {"scheme": scheme}
     if ca_file is not None:
         job["tls_config"] = {"ca_file": str(ca_file)}
@@ -42,8 +43,8 @@ def write_prometheus(
     return write_json(directory / "prometheus.yml", config)
 
 
-def write_grafana(directory: Path, prometheus_url: str, store: StoreOptions) -> Path:
-    """Write its provisioning and put the dashboards beside it; those its data can fill."""
+def write_provisioning(directory: Path, prometheus_url: str, store: StoreOptions) -> Path:
+    """Write Grafana's provisioning and put the dashboards beside it; those its data can fill."""
     provisioning, shown = directory / "provisioning", directory / "dashboards"
     for made in (provisioning, shown):
         shutil.rmtree(made, ignore_errors=True)
@@ -58,6 +59,32 @@ def write_grafana(directory: Path, prometheus_url: str, store: StoreOptions) -> 
     sources = {"apiVersion": 1, "datasources": data_sources(prometheus_url, store)}
     write_json(provisioning / "datasources/datasources.yml", sources)
     return provisioning
+
+
+def write_settings(
+    directory: Path, port: int, provisioning: Path, *, password: Path, secret_key: Path
+) -> Path:
+    """Write Grafana's settings: it listens here, for its administrator alone, and calls nobody."""
+    settings = configparser.ConfigParser(interpolation=None)
+    data = directory / "data"
+    settings["server"] = {"http_addr": "127.0.0.1", "http_port": str(port)}
+    settings["paths"] = {
+        "data": str(data),
+        "logs": str(data / "log"),
+        "plugins": str(data / "plugins"),
+        "provisioning": str(provisioning),
+    }
+    settings["security"] = {
+        "admin_password": f"$__file{{{password}}}",
+        "secret_key": f"$__file{{{secret_key}}}",
+    }
+    settings["auth.anonymous"] = {"enabled": "false"}
+    settings["users"] = {"allow_sign_up": "false"}
+    settings["analytics"] = {"reporting_enabled": "false", "check_for_updates": "false"}
+    path = directory / "grafana.ini"
+    with path.open("w", encoding="utf-8") as file:
+        settings.write(file)
+    return path
 
 
 def data_sources(prometheus_url: str, store: StoreOptions) -> list[dict[str, Any]]:

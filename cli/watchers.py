@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from cli.provisioning import DASHBOARDS, write_grafana, write_prometheus
+from cli.provisioning import (
+    DASHBOARDS,
+    write_prometheus,
+    write_provisioning,
+    write_settings,
+)
 from cli.secrets import ensure_secret
 from cli.supervisor import ProcessPlan, StackError
 from common.options import Options, option
@@ -115,25 +120,20 @@ def grafana_plan(binary: Path, beside: Beside, prometheus_url: str) -> ProcessPl
     directory = beside.data_dir / "grafana"
     secrets = beside.data_dir / "secrets"
     port = port_near(GRAFANA_PORT)
-    provisioning = write_grafana(directory, prometheus_url, beside.store)
-    settings = {
-        "GF_SERVER_HTTP_ADDR": "127.0.0.1",
-        "GF_SERVER_HTTP_PORT": str(port),
-        "GF_PATHS_DATA": str(directory / "data"),
-        "GF_PATHS_LOGS": str(directory / "data/log"),
-        "GF_PATHS_PLUGINS": str(directory / "data/plugins"),
-        "GF_PATHS_PROVISIONING": str(provisioning),
-        "GF_SECURITY_ADMIN_PASSWORD__FILE": str(ensure_secret(secrets / "grafana-password")),
-        "GF_SECURITY_SECRET_KEY__FILE": str(ensure_secret(secrets / "grafana-secret-key")),
-        "GF_AUTH_ANONYMOUS_ENABLED": "false",
-        "GF_USERS_ALLOW_SIGN_UP": "false",
-        "GF_ANALYTICS_REPORTING_ENABLED": "false",
-        "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+    provisioning = write_provisioning(directory, prometheus_url, beside.store)
+    settings = write_settings(
+        directory,
+        port,
+        provisioning,
+        password=ensure_secret(secrets / "grafana-password"),
+        secret_key=ensure_secret(secrets / "grafana-secret-key"),
+    )
+    server = ("server",) if binary.name == "grafana" else ()
+    command = (str(binary), *server, "--config", str(settings), *home_flags(binary))
+    environment = {
+        **beside.environment,
         "INFLUXDB_TOKEN": beside.store.influxdb_token.get_secret_value(),
     }
-    server = ("server",) if binary.name == "grafana" else ()
-    command = (str(binary), *server, *home_flags(binary))
-    environment = {**beside.environment, **settings}
     return ProcessPlan("grafana", "", environment, port, command=command, ready_path="/api/health")
 
 

@@ -99,10 +99,10 @@ def test_a_cell_has_the_run_in_the_middle_and_how_far_they_lie_apart() -> None:
     few = Figure("p50", "ms", "less", (1.234,))
     row = Row("queue", "ours", (rate(90_000.4, 120_000, 100_000), few))
     text = rendered(results(row))
-    assert "| queue | messages/s | ms |\n| --- | --- | --- |\n" in text
+    assert "| queue | messages/s | p50, ms |\n| --- | --- | --- |\n" in text
     assert "| ours | 100,000 (90,000 to 120,000) | 1.23 |" in text
     assert "a processor, 2 cores, 24 GB, Linux 6, Python 3.11.7. Kafka 3.9.1, Redis 7.0.15." in text
-    assert "3 runs" in text
+    assert "runs: 3, one after the other" in text
 
 
 def test_the_runs_of_a_row_become_one() -> None:

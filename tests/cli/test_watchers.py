@@ -4,6 +4,7 @@ Prometheus is the real one. Grafana is a program that writes down how it was sta
 given must be what docker-compose and the chart give to a Grafana.
 """
 
+import configparser
 import json
 import re
 import signal
@@ -19,7 +20,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from cli.provisioning import write_grafana
+from cli.provisioning import write_provisioning
 from cli.supervisor import StackError
 from cli.watchers import NOBODY, Watchers, find_watchers, port_near
 from common.storage.options import StoreOptions
@@ -33,15 +34,17 @@ DASHBOARDS = {path.name for path in (ROOT / "grafana/dashboards").glob("*.json")
 SERVICES = {"broker", "proxy", "collector", "api", "streamer"}
 LIMIT_SECONDS = 30.0
 RECORDER = f"""#!{sys.executable}
-import http.server, json, os, pathlib, sys
+import configparser, http.server, json, os, pathlib, sys
 class Health(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200 if self.path == "/api/health" else 404)
         self.end_headers()
 started = {{"arguments": sys.argv, "environment": dict(os.environ)}}
 pathlib.Path(__file__).with_name("started.json").write_text(json.dumps(started))
-port = int(os.environ["GF_SERVER_HTTP_PORT"])
-http.server.HTTPServer((os.environ["GF_SERVER_HTTP_ADDR"], port), Health).serve_forever()
+settings = configparser.ConfigParser(interpolation=None)
+settings.read(sys.argv[sys.argv.index("--config") + 1])
+at = settings["server"]["http_addr"], settings.getint("server", "http_port")
+http.server.HTTPServer(at, Health).serve_forever()
 """
 
 
@@ -55,6 +58,8 @@ class Watched:
         started_as = json.loads(grafana.with_name("started.json").read_text())
         self.arguments: list[str] = started_as["arguments"]
         self.environment: dict[str, str] = started_as["environment"]
+        self.settings = configparser.ConfigParser(interpolation=None)
+        self.settings.read(self.data / "grafana/grafana.ini")
 
     def address(self, name: str) -> str:
         found = re.search(rf"^{name} +(http://\S+)", self.up.output(), re.M)
@@ -104,33 +109,34 @@ def test_prometheus_scrapes_every_process_and_has_the_alerts(watched: Watched) -
 
 def test_grafana_is_started_for_its_administrator_alone(watched: Watched) -> None:
     home = watched.grafana.parents[1]
-    assert watched.arguments[1:] == ["server", "--homepath", str(home)]
-    given = watched.environment
-    assert watched.address("Grafana") == f"http://127.0.0.1:{given['GF_SERVER_HTTP_PORT']}"
-    assert given["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
-    assert given["GF_AUTH_ANONYMOUS_ENABLED"] == given["GF_USERS_ALLOW_SIGN_UP"] == "false"
+    config = watched.data / "grafana/grafana.ini"
+    assert watched.arguments[1:] == ["server", "--config", str(config), "--homepath", str(home)]
+    server = watched.settings["server"]
+    assert watched.address("Grafana") == f"http://127.0.0.1:{server['http_port']}"
+    assert server["http_addr"] == "127.0.0.1"
+    assert watched.settings["auth.anonymous"]["enabled"] == "false"
     secrets = set()
-    for name in ("GF_SECURITY_ADMIN_PASSWORD__FILE", "GF_SECURITY_SECRET_KEY__FILE"):
-        path = Path(given[name])
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        secrets.add(path.read_text().strip())
+    for name in ("admin_password", "secret_key"):
+        found = re.fullmatch(r"\$__file\{(.+)\}", watched.settings["security"][name])
+        assert found is not None
+        assert stat.S_IMODE(Path(found[1]).stat().st_mode) == 0o600
+        secrets.add(Path(found[1]).read_text().strip())
     assert all(len(secret) >= 43 for secret in secrets)
     assert len(secrets) == 2
-    assert not [name for name in given if "TOKEN" in name and given[name]]
+    assert not [name for name, value in watched.environment.items() if "TOKEN" in name and value]
     assert not secrets & set(watched.up.output().split())
 
 
 def test_compose_gives_a_grafana_the_same_settings(watched: Watched) -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    settings = compose["services"]["grafana"]["environment"]
-    ours = {name: value for name, value in watched.environment.items() if name in settings}
-    assert ours.keys() == settings.keys()
-    same = {name: value for name, value in settings.items() if not name.endswith("__FILE")}
-    assert same.items() <= ours.items()
+    for name, value in compose["services"]["grafana"]["environment"].items():
+        _, section, key = name.removesuffix("__FILE").lower().split("_", 2)
+        ours = watched.settings[section][key]
+        assert ours.startswith("$__file{") if name.endswith("__FILE") else ours == value
 
 
 def test_grafana_finds_the_dashboards_that_its_data_can_fill(watched: Watched) -> None:
-    provisioning = Path(watched.environment["GF_PATHS_PROVISIONING"])
+    provisioning = Path(watched.settings["paths"]["provisioning"])
     provider = yaml.safe_load((provisioning / "dashboards/dashboards.yml").read_text())
     in_compose = ROOT / "grafana/provisioning/dashboards/dashboards.yml"
     place = provider["providers"][0]["options"].pop("path")
@@ -177,7 +183,7 @@ def test_the_data_sources_are_those_of_compose_and_of_the_chart(tmp_path: Path) 
         influxdb_org="telemetry",
         influxdb_bucket="telemetry",
     )
-    provisioning = write_grafana(tmp_path, "http://127.0.0.1:9090", options)
+    provisioning = write_provisioning(tmp_path, "http://127.0.0.1:9090", options)
     assert {path.name for path in (tmp_path / "dashboards").iterdir()} == DASHBOARDS
     ours = sources_in(provisioning)
     assert "secret" not in json.dumps(ours).replace("secureJsonData", "")
