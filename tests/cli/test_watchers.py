@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 from pydantic import SecretStr
 
-from cli.provisioning import write_provisioning
+from cli.provisioning import write_prometheus, write_provisioning
 from cli.supervisor import StackError
 from cli.watchers import NOBODY, Watchers, find_watchers, port_near
 from common.storage.options import StoreOptions
@@ -158,6 +160,18 @@ def test_neither_outlives_the_stack_however_that_ends(watched: Watched) -> None:
     watched.up.process.send_signal(signal.SIGKILL)
     watched.up.process.wait()
     until(lambda: not [pid for pid in programs if Path(f"/proc/{pid}/cwd").exists()])
+
+
+def test_prometheus_believes_the_stacks_own_authority(tmp_path: Path) -> None:
+    need_programs("promtool")
+    authority = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(authority))
+    config = write_prometheus(tmp_path, {"api": ["127.0.0.1:8080"]}, "https", authority)
+    command = ["promtool", "check", "config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+    (job,) = yaml.safe_load(config.read_text())["scrape_configs"]
+    assert (job["scheme"], job["tls_config"]) == ("https", {"ca_file": str(authority)})
 
 
 def sources_in(provisioning: Path) -> list[dict[str, Any]]:
