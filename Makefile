@@ -7,7 +7,7 @@ DATA_DIR ?= .telemetry
 RUN_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check lint types format docs lock servers bench image compose kind clean
+.PHONY: help venv run test check lint types format docs lock servers bench bench-page image compose kind clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -65,6 +65,10 @@ bench: venv ## measure the queue beside its peers, its latency and a long backlo
 	$(BIN)/python -m benchmarks.queue
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.backlog
+
+bench-page: venv ## measure what benchmarks/README.md shows, and write it there
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
+	$(BIN)/python -m benchmarks
 
 image: ## build the container image
 	docker build --tag telemetry-stack:0.1.0 .

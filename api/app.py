@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
-from api import docs, export, gpus, hosts, ingest, live, stats, telemetry
+from api import docs, export, gpus, hosts, ingest, live, stats, telemetry, trace
 from api.asking import Asking
 from api.cors import cors
 from api.exports import Exports
@@ -44,6 +44,7 @@ ROUTERS = (  # what is asked most is looked at first
     ingest.router,
     hosts.router,
     stats.router,
+    trace.router,
 )
 
 

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from api.answers import MEDIA_TYPE, SCHEMA_REF, SHAPES
 from api.records import Record
+from api.traced import TraceAnswer
 
 OPENAPI_PATH = "/openapi.json"
 PAGE_PATHS = ("/docs", "/swagger", "/swagger/")
@@ -61,7 +62,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
     found = get_openapi(
         title=TITLE, version=app.version, description=DESCRIPTION, routes=app.routes
     )
-    _, schemas = msgspec.json.schema_components((*SHAPES, Record), ref_template=SCHEMA_REF)
+    _, schemas = msgspec.json.schema_components(
+        (*SHAPES, TraceAnswer, Record), ref_template=SCHEMA_REF
+    )
     found.setdefault("components", {})["schemas"] = schemas
     found["components"]["securitySchemes"] = _SECURITY
     found["security"] = [{name: []} for name in _SECURITY]

@@ -7,6 +7,7 @@ import ssl
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from pydantic import SecretStr
@@ -14,7 +15,7 @@ from pydantic import SecretStr
 from api.answers import GroupAnswer, QueueAnswer
 from common import logs
 from common.clock import Clock
-from common.errors import TelemetryError, Unavailable
+from common.errors import NotFound, TelemetryError, Unavailable
 from common.models import Batch, Sample
 from common.queue.base import Producer
 from common.queue.factory import open_producer
@@ -102,6 +103,19 @@ class Queue:
         except TelemetryError as error:
             return QueueAnswer(self.topic, f"{error.code}: {error.message}", None, None, [], [])
         return summary(self.topic, topics, groups)
+
+    async def trace(self, message_id: str) -> Any:
+        """What the broker of a message says of it, its payload included; raises NotFound."""
+        if self._producer is None:
+            raise Unavailable(NO_QUEUE)
+        where = {"topic": self.topic, "payload": "true"}
+        path = f"/trace/{quote(message_id, safe=':')}"
+        try:
+            return await request(self._session, "GET", path, params=where)
+        except NotFound:
+            raise
+        except TelemetryError as error:
+            raise as_ours(error) from error
 
     async def _partitions(self, producer: Producer) -> int:
         """The topic's count, asked again after a while: it may grow."""

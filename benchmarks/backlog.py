@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import uvloop
 
@@ -76,36 +77,51 @@ def memory_of(pid: int, what: str = "VmRSS") -> int:
     return int(next(line for line in lines if line.startswith(what)).split()[1]) // 1000
 
 
-def run(messages: int, directory: Path) -> None:
-    """Print each step as it is done."""
+class Backlog(NamedTuple):
+    """What a long backlog cost: rates in messages a second, memory in megabytes."""
+
+    filled_rate: float
+    most_mb: int
+    ready_seconds: float
+    ready_mb: int
+    drained_rate: float
+    drained_most_mb: int
+
+
+def run(messages: int, directory: Path) -> Backlog:
+    """Fill a broker, kill it, start it, and drain it in order."""
     with contextlib.suppress(ProcessLookupError), start_broker(directory) as server:
         began = time.perf_counter()
         uvloop.run(fill(server.address, messages))
-        rate = messages / (time.perf_counter() - began)
-        most = memory_of(server.pids[0], "VmHWM")
-        print(f"{messages:,} messages waiting: {rate:,.0f}/s, {most} MB at most")
+        filled_rate = messages / (time.perf_counter() - began)
+        most_mb = memory_of(server.pids[0], "VmHWM")
         os.kill(server.pids[0], signal.SIGKILL)
     began = time.perf_counter()
     with start_broker(directory) as server:
-        ready = time.perf_counter() - began
-        print(f"after kill -9 ready in {ready:.2f} s, {memory_of(server.pids[0])} MB")
+        ready_seconds, ready_mb = time.perf_counter() - began, memory_of(server.pids[0])
         began = time.perf_counter()
         uvloop.run(drain(server.address, messages))
-        rate = messages / (time.perf_counter() - began)
+        drained_rate = messages / (time.perf_counter() - began)
         most = memory_of(server.pids[0], "VmHWM")
-        print(f"drained in order, each as produced: {rate:,.0f}/s, {most} MB at most")
+    return Backlog(filled_rate, most_mb, ready_seconds, ready_mb, drained_rate, most)
 
 
 def main() -> None:
     """Run in a directory of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=10_000_000)
-    given = parser.parse_args()
+    messages = parser.parse_args().messages
     directory = Path(tempfile.mkdtemp(dir=ROOT, prefix=".bench-"))
     try:
-        run(given.messages, directory)
+        found = run(messages, directory)
     finally:
         shutil.rmtree(directory)
+    print(f"{messages:,} messages waiting: {found.filled_rate:,.0f}/s, {found.most_mb} MB at most")
+    print(f"after kill -9 ready in {found.ready_seconds:.2f} s, {found.ready_mb} MB")
+    print(
+        f"drained in order, each as produced: {found.drained_rate:,.0f}/s, "
+        f"{found.drained_most_mb} MB at most"
+    )
 
 
 if __name__ == "__main__":

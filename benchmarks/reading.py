@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from common import logs
 from common.lifecycle import Lifecycle
 from common.queue.base import Produced
 from streamer.options import StreamerOptions
@@ -102,14 +103,18 @@ async def stream(options: StreamerOptions) -> int:
     return service.feed.source.progress.rows_read
 
 
-def measure(name: str, work: Callable[[Path], int], path: Path, runs: int) -> None:
-    """Print the rows a CPU second of each run."""
-    rates = []
-    for _ in range(runs):
-        before = time.process_time()
-        rows = work(path)
-        rates.append(rows / (time.process_time() - before))
-    print(f"{name:<28}{'  '.join(f'{rate:>9,.0f}' for rate in rates)}  rows/s")
+WORKS: dict[str, Callable[[Path], int]] = {
+    "csv module, split only": read_with_csv,
+    "reading": read_alone,
+    "reading and batching": read_and_batch,
+}
+
+
+def rate_of(work: Callable[[Path], int], path: Path) -> float:
+    """Rows a CPU second."""
+    before = time.process_time()
+    rows = work(path)
+    return rows / (time.process_time() - before)
 
 
 def main() -> None:
@@ -119,13 +124,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
+    logs.configure("warning")
     source = given.csv.read_bytes() if given.csv else generated()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "rows.csv"
         write_rows(path, source, given.rows)
-        measure("csv module, split only", read_with_csv, path, given.runs)
-        measure("reading", read_alone, path, given.runs)
-        measure("reading and batching", read_and_batch, path, given.runs)
+        for name, work in WORKS.items():
+            rates = [rate_of(work, path) for _ in range(given.runs)]
+            print(f"{name:<28}{'  '.join(f'{rate:>9,.0f}' for rate in rates)}  rows/s")
 
 
 if __name__ == "__main__":

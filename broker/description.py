@@ -54,6 +54,7 @@ PARAMETERS: dict[str, Any] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
     "reason": {"type": "string"},
     "kick": {"enum": ["true", "false"]},
+    "payload": {"enum": ["true", "false"]},
     "Idempotency-Key": {"type": "string", "maxLength": 256},
 }
 _LOST = (GroupInUse, NotFound)
@@ -197,6 +198,7 @@ OPERATIONS = {
             groups="array",
         ),
         required=["topic"],
+        optional=["payload"],
         errors=(NotFound,),
     ),
     ("GET", "/messages"): Operation(

@@ -1,6 +1,7 @@
 """A service under a supervisor: it does not outlive who started it.
 
-``python -m cli.child SERVICE`` is ``python -m SERVICE`` with that difference.
+``python -m cli.child SERVICE`` is ``python -m SERVICE`` with that difference, and
+``python -m cli.child -- PROGRAM ARGUMENTS`` is that program with it.
 """
 
 import ctypes
@@ -21,4 +22,6 @@ def follow_parent() -> None:
 
 if __name__ == "__main__":
     follow_parent()
+    if sys.argv[1] == "--":
+        os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606  it becomes the program, with no shell
     runpy.run_module(sys.argv[1], run_name="__main__")

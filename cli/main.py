@@ -88,10 +88,20 @@ def up(
     api_port: Annotated[int, typer.Option(help="Port of the API.")] = 8080,
     proxy_port: Annotated[int, typer.Option(help="Port of the queue.")] = 7080,
     store: StoreKind = KINDS[0],
+    grafana: Annotated[
+        bool | None, typer.Option(help="Dashboards; left out: if Grafana is installed.")
+    ] = None,
+    prometheus: Annotated[
+        bool | None, typer.Option(help="Metrics and alerts; left out: with Grafana.")
+    ] = None,
 ) -> None:
-    """Run the whole stack on this machine, supervised, until Ctrl-C."""
+    """Run the whole stack on this machine, supervised, until Ctrl-C.
+
+    Grafana and Prometheus are taken from the PATH, or from GRAFANA_BIN and PROMETHEUS_BIN.
+    """
     fleet = 0 if csv else gpus
-    plan = UpPlan(data_dir.resolve(), brokers, csv, fleet, api_port, proxy_port, store)
+    watchers = grafana, prometheus
+    plan = UpPlan(data_dir.resolve(), brokers, csv, fleet, api_port, proxy_port, store, *watchers)
     raise typer.Exit(run_up(plan))
 
 

@@ -24,12 +24,17 @@ class Secrets:
 def ensure_secrets(directory: Path) -> Secrets:
     """Return the secrets of a directory, those that are missing made."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    token = directory / "service-token"
-    if not token.exists():
-        write_private(token, secrets.token_urlsafe(TOKEN_BYTES))
+    token = ensure_secret(directory / "service-token")
     key, keys = directory / "api-key", directory / "api-keys.json"
     made = None if key.exists() and keys.exists() else make_api_key(key, keys)
     return Secrets(token, key, keys, made)
+
+
+def ensure_secret(path: Path) -> Path:
+    """Make what nobody can guess, where it is missing."""
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(TOKEN_BYTES))
+    return path
 
 
 def make_api_key(key: Path, keys: Path) -> str:

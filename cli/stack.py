@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ import msgspec
 from cli.secrets import Secrets, ensure_secrets
 from cli.supervisor import Child, ProcessPlan, StackError, Supervisor
 from cli.tls import TlsOptions
+from cli.watchers import NOBODY, Beside, Watchers, watcher_plans
 from common.lock import DirectoryTakenError, lock_directory, unlock
 from common.options import refuse
 from common.storage.options import StoreOptions
@@ -37,6 +38,7 @@ class StackPlan:
     api_port: int | None = None
     feed: Mapping[str, str] | None = None
     store: str = "sqlite"
+    watchers: Watchers = NOBODY
 
     @property
     def store_path(self) -> Path:
@@ -69,6 +71,10 @@ class Stack:
             connector=aiohttp.TCPConnector(ssl=tls.context() or True),
         )
         plans = process_plans(plan, secrets, tls.scheme)
+        beside = Beside(
+            plan.data_dir, targets_of(plans), tls.scheme, tls.tls_ca_file, self.store, passed_on()
+        )
+        plans += watcher_plans(plan.watchers, beside)
         environment = base_environment(secrets) | tls.environment()
         self.supervisor = Supervisor(plans, plan.data_dir / "logs", environment)
 
@@ -79,8 +85,12 @@ class Stack:
 
     async def start(self) -> None:
         """Start everything but the streamer; each waits by itself for what it needs."""
-        names = [name for name in self.supervisor.children if name != "streamer"]
+        children = self.supervisor.children.items()
+        names = [name for name, child in children if name != "streamer" and child.plan.service]
         await self.supervisor.start(self.session, names)
+        for _, child in children:
+            if child.plan.command:
+                await child.start()  # nobody waits for a watcher
 
     def child(self, name: str) -> Child:
         """One process of the stack."""
@@ -187,8 +197,20 @@ def collector_plan(plan: StackPlan, environment: Mapping[str, str], scheme: str)
 
 def base_environment(secrets: Secrets) -> dict[str, str]:
     """What every process gets: little of ours, and where the token is."""
-    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return {**passed_on, "SERVICE_TOKEN_FILE": str(secrets.service_token)}
+    return {**passed_on(), "SERVICE_TOKEN_FILE": str(secrets.service_token)}
+
+
+def passed_on() -> dict[str, str]:
+    """What any process gets of our environment."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+
+
+def targets_of(plans: Sequence[ProcessPlan]) -> dict[str, list[str]]:
+    """Where the processes of each service listen."""
+    found: dict[str, list[str]] = {}
+    for plan in plans:
+        found.setdefault(plan.service, []).append(f"127.0.0.1:{plan.port}")
+    return found
 
 
 def free_port() -> int:

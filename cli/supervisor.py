@@ -23,13 +23,18 @@ class StackError(Exception):
 
 @dataclass(frozen=True)
 class ProcessPlan:
-    """One process: its name, the service it runs, its options by environment, its port."""
+    """One process: its name, the service it runs, its options by environment, its port.
+
+    With a ``command`` it is a program of others: that is run, and its environment is all it gets.
+    """
 
     name: str
     service: str
     environment: Mapping[str, str]
     port: int
     scheme: str = "http"
+    command: tuple[str, ...] = ()
+    ready_path: str = "/ready"
 
     @property
     def url(self) -> str:
@@ -47,7 +52,8 @@ class Child:
         self.finished = asyncio.Event()
         self.exit_code: int | None = None
         self._was_ready = False
-        self._environment = {**base_environment, **plan.environment, "PORT": str(plan.port)}
+        own = {**base_environment, **plan.environment, "PORT": str(plan.port)}
+        self._environment = dict(plan.environment) if plan.command else own
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
@@ -79,7 +85,7 @@ class Child:
         """Return when it says that it is ready; raise StackError when it does not in time."""
         try:
             async with asyncio.timeout(READY_SECONDS):
-                while not await is_ready(session, self.plan.url):
+                while not await is_ready(session, self.plan.url + self.plan.ready_path):
                     if self.finished.is_set():
                         raise StackError(self._explain("ended"))
                     await asyncio.sleep(READY_POLL_SECONDS)
@@ -94,7 +100,7 @@ class Child:
                 sys.executable,
                 "-m",
                 "cli.child",
-                self.plan.service,
+                *(("--", *self.plan.command) if self.plan.command else (self.plan.service,)),
                 env=self._environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
@@ -170,7 +176,7 @@ class Supervisor:
 async def is_ready(session: aiohttp.ClientSession, url: str) -> bool:
     """Whether a service says that it is ready."""
     try:
-        async with session.get(url + "/ready") as answer:
+        async with session.get(url) as answer:
             return answer.status == 200
     except (aiohttp.ClientError, TimeoutError, ConnectionError):
         return False

@@ -11,11 +11,13 @@ from cli.books import render
 from cli.feed import Follower, file_feed
 from cli.stack import Stack, StackPlan, open_stack
 from cli.supervisor import StackError
+from cli.watchers import find_watchers
 
 EXIT_FAILED = 3
 DRAIN_LOOKS = 25
 LOOK_SECONDS = 0.2
 FIRST_POINT_LOOKS = 100
+WATCHERS = ("prometheus", "grafana")
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,14 @@ class UpPlan:
     api_port: int
     proxy_port: int
     store: str = "sqlite"
+    grafana: bool | None = None
+    prometheus: bool | None = None
 
     def stack(self) -> StackPlan:
         """The processes of this plan."""
-        plan = StackPlan(
-            self.data_dir, self.brokers, self.proxy_port, self.api_port, store=self.store
-        )
+        watchers = find_watchers(self.grafana, self.prometheus)
+        ports = self.proxy_port, self.api_port
+        plan = StackPlan(self.data_dir, self.brokers, *ports, store=self.store, watchers=watchers)
         feed = None
         if self.csv is not None:
             feed = file_feed(str(self.csv.resolve()), str(plan.summary_path))
@@ -81,6 +85,7 @@ class Up:
         await stack.start()
         self._say_where(stack)
         await self._feed(stack)
+        await self._say_watchers(stack)
         self._say("Ctrl-C stops the stack")
         await self._stop.wait()
 
@@ -92,6 +97,19 @@ class Up:
         if stack.secrets.new_api_key is not None:
             self._say(f"API key  {stack.secrets.new_api_key}   shown this once")
         self._say(f"API key  is kept in {stack.secrets.api_key}")
+
+    async def _say_watchers(self, stack: Stack) -> None:
+        """Where Prometheus and Grafana are; one that does not start keeps nothing from working."""
+        if stack.plan.watchers.grafana is None and self._plan.grafana is None:
+            self._say("Grafana  is not on the PATH and GRAFANA_BIN is not set: no dashboards")
+        for name in (name for name in WATCHERS if name in stack.supervisor.children):
+            child = stack.child(name)
+            try:
+                await child.wait_ready(stack.session)
+            except StackError as error:
+                self._say(f"warning: {error}")
+            else:
+                self._say(f"{name.capitalize():8} {child.plan.url}{login(stack, name)}")
 
     async def _feed(self, stack: Stack) -> None:
         if self._plan.csv is not None:
@@ -123,6 +141,12 @@ class Up:
 
     def _say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, markup=False)
+
+
+def login(stack: Stack, name: str) -> str:
+    """How one gets in."""
+    password = stack.plan.data_dir / "secrets/grafana-password"
+    return f"   user admin, password in {password}" if name == "grafana" else ""
 
 
 async def first_point_stored(stack: Stack) -> None:

@@ -38,6 +38,8 @@ async def test_answers_have_the_described_fields(api: Api) -> None:
     described = await description(api)
     schemas = described["components"]["schemas"]
     for path, operation in described["paths"].items():
+        if "{message_id}" in path:
+            continue  # there is no queue here; test_trace.py has one
         filled = path.replace("{gpu_id}", "GPU-00").replace("{host}", "host-0")
         filled += "?format=json" if path.endswith("/export") else ""
         content = operation.get("get", {"responses": {}})["responses"].get("200", {"content": {}})

@@ -80,7 +80,7 @@ async def test_no_store_yet_is_503_everywhere_and_unready(
 ) -> None:
     async with start_api() as api:
         for method, path in closed_paths(api.app):
-            if method == "POST":
+            if method == "POST" or "/trace/" in path:
                 continue  # goes to the queue
             status, body, answer = await api.get(path, method=method)
             assert (status, body["error"]["code"]) == (503, "STORE_UNAVAILABLE"), path

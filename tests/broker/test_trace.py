@@ -64,6 +64,36 @@ async def test_a_dead_letter_says_why(tmp_path: Path) -> None:
         assert (await state(broker, 1))["state"] == "settled"  # it is not kept which one died
 
 
+async def test_letters_of_parts_do_not_make_a_message_dead(tmp_path: Path) -> None:
+    async with running_broker(tmp_path, topics=("t:1",)) as broker:
+        await broker.client.produce_lines("t", b"half bad", b"good")
+        async with broker.client.consume("t", batch=2) as events:
+            head, _ = await events.batch()
+            written = [
+                {"id": "broker-0:0:0/a", "offset": 0, "error": "bad_value", "payload": "x"},
+                {"id": "as they like", "offset": 0, "error": "bad_time", "payload": "x"},
+                {"id": "broker-1:0:0/a", "offset": 0, "error": "of a failover", "payload": "x"},
+            ]
+            body = {"letters": written}
+            await broker.client.request("POST", "/dlq?topic=t&partition=0", json=body)
+            await broker.client.settle("t", head["receipt"])
+        found = await state(broker)
+        assert found["state"] == "acked"
+        assert [letter["error"] for letter in found["letters"]] == ["bad_value", "bad_time"]
+        assert "letters" not in await state(broker, 1)
+
+
+async def test_the_payload_comes_when_it_is_asked_for(tmp_path: Path) -> None:
+    async with running_broker(tmp_path, topics=("t:1",)) as broker:
+        await broker.client.produce_lines("t", b"text", b"\xff")
+        for offset, said in enumerate([{"payload": "text"}, {"payload_base64": "/w=="}]):
+            path = f"/trace/broker-0:0:{offset}?topic=t"
+            answer = await broker.client.request("GET", f"{path}&payload=true")
+            assert said.items() <= answer.json["message"].items()
+            assert not {"payload", "payload_base64"} & (await trace(broker))["message"].keys()
+        assert (await broker.client.request("GET", f"{path}&payload=1")).code == "INVALID_REQUEST"
+
+
 async def test_what_a_group_began_after_was_never_its(tmp_path: Path) -> None:
     async with running_broker(tmp_path, topics=("t:1",)) as broker:
         await broker.client.produce("t", b"x")

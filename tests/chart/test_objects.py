@@ -234,3 +234,15 @@ def test_grafana_gets_the_dashboards_that_its_data_can_fill(
             uid = json.loads(text)["templating"]["list"][0]["current"]["value"]
             sources = one(rendered[way], "ConfigMap", "-grafana")["data"]["datasources.yml"]
             assert f"uid: {uid}\n" in sources
+
+
+def test_alerts_have_a_link_once_the_page_is_served_somewhere() -> None:
+    place = "https://wiki.example/operations"
+    given = "monitoring.rules.enabled=true,prometheus.enabled=true,monitoring.runbookUrl=" + place
+    objects = render("--set", given)
+    groups = one(objects, "PrometheusRule", "")["spec"]["groups"]
+    own = yaml.safe_load(one(objects, "ConfigMap", "-prometheus")["data"]["alerts.yml"])["groups"]
+    assert own == groups
+    for rule in (rule for group in groups for rule in group["rules"]):
+        assert rule["annotations"]["runbook_url"] == f"{place}#{rule['alert'].lower()}"
+        assert "runbook" not in rule["annotations"]

@@ -1,5 +1,6 @@
 """The pods' network: a bridge, and a namespace with an address for each pod."""
 
+import itertools
 import os
 import subprocess
 
@@ -18,7 +19,7 @@ class PodNetwork:
         self._subnet = f"10.{200 + number % 50}.{number % 250}"
         self.host = f"{self._subnet}.1"
         self._names: dict[str, str] = {}
-        self._made = FIRST
+        self._numbers = itertools.count(FIRST)
 
     def make(self) -> None:
         """Put up the bridge."""
@@ -28,9 +29,9 @@ class PodNetwork:
 
     def join(self, pod: str) -> tuple[str, str]:
         """A namespace for a pod, and its address."""
-        self._made += 1
-        address, name = f"{self._subnet}.{self._made}", f"{self._prefix}-{self._made}"
-        here, there = f"{self._prefix}h{self._made}", f"{self._prefix}p{self._made}"
+        number = next(self._numbers)
+        address, name = f"{self._subnet}.{number}", f"{self._prefix}-{number}"
+        here, there = f"{self._prefix}h{number}", f"{self._prefix}p{number}"
         sudo("ip", "netns", "add", name)
         self._names[pod] = name
         sudo("ip", "link", "add", here, "type", "veth", "peer", "name", there)

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.cluster.control_plane import NODES
-from tests.cluster.kube import Kube, Object
+from tests.cluster.kube import Kube
 from tests.cluster.network import PodNetwork
 from tests.cluster.pods import Pod
+from tests.cluster.policies import Cluster
 from tests.support.needs import need_programs, need_root
 
 LOOK_SECONDS = 0.25
@@ -55,6 +56,11 @@ class Nodes:
         """This machine, as the pods see it."""
         return self._network.host
 
+    def join(self, name: str) -> str:
+        """The network of somebody who is no pod of any release."""
+        network, _ = self._network.join(name)
+        return network
+
     def volume(self, namespace: str, claim: str) -> Path:
         """Where what a claim holds lies on this machine."""
         return self._directory / "volumes" / f"{namespace}-{claim}"
@@ -81,9 +87,15 @@ class Nodes:
             for it in self._kube.list("/api/v1/pods")
             if it["spec"].get("nodeName") in NODES
         }
-        for uid, it in found.items():
-            if uid not in self.pods and "deletionTimestamp" not in it["metadata"]:
-                self._start(it)
+        new = [
+            Pod(self._kube, it, self._directory, self._network)
+            for uid, it in found.items()
+            if uid not in self.pods and "deletionTimestamp" not in it["metadata"]
+        ]
+        self.pods |= {pod.uid: pod for pod in new}
+        self._enforce_policies()
+        for pod in new:
+            pod.start(self._etc)
         for uid, pod in list(self.pods.items()):
             if uid not in found:
                 self._forget(pod)
@@ -99,10 +111,20 @@ class Nodes:
         if pod.ending is None or not pod.ending.is_alive():
             del self.pods[pod.uid]
 
-    def _start(self, found: Object) -> None:
-        pod = Pod(self._kube, found, self._directory, self._network)
-        self.pods[pod.uid] = pod
-        pod.start(self._etc)
+    def _enforce_policies(self) -> None:
+        """Have every pod's network obey, that of a new one before it starts."""
+        pods = [pod for pod in self.pods.values() if pod.ending is None]
+        cluster = Cluster(
+            self._kube.list("/apis/networking.k8s.io/v1/networkpolicies"),
+            [pod.place for pod in pods],
+            {
+                it["metadata"]["name"]: it["metadata"].get("labels", {})
+                for it in self._kube.list("/api/v1/namespaces")
+            },
+            self.host,
+        )
+        for pod in pods:
+            pod.obey(cluster)
 
     def _provide(self) -> None:
         """A directory for every claim that waits for a volume."""
@@ -153,7 +175,7 @@ def names(address: str, name: str, namespace: str) -> str:
 def acting_nodes(kube: Kube, directory: Path) -> Iterator[Nodes]:
     """Nodes that act for as long as a test runs; root's alone."""
     need_root()
-    need_programs("ip", "unshare", "nsenter", "setpriv", "chroot", "mount")
+    need_programs("ip", "nft", "unshare", "nsenter", "setpriv", "chroot", "mount")
     nodes = Nodes(kube, directory)
     try:
         nodes.start()

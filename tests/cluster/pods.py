@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.cluster.kube import STRATEGIC, Kube, KubeError, Object
 from tests.cluster.network import PodNetwork
+from tests.cluster.policies import Cluster, Place, enforce, rules_for
 from tests.cluster.sandbox import Mount, container_command, run_beside
 
 OUR_IMAGE = "telemetry-stack"
@@ -83,7 +84,8 @@ class Pod:
         self._directory = directory / f"{self.name}-{self.uid[:8]}"
         self._directory.mkdir()
         self._network = network
-        self._network_name, self.address = network.join(self.uid)
+        self.network, self.address = network.join(self.uid)
+        self._rules = ""
         self._user: int = self.spec["securityContext"]["runAsUser"]
         self._said: Object = {}
         self._began = now()
@@ -98,12 +100,26 @@ class Pod:
     def _path(self) -> str:
         return self._kube.core(self.namespace, "pods", self.name)
 
+    @property
+    def place(self) -> Place:
+        """Who it is to network policies."""
+        ports = [port for spec in self.spec["containers"] for port in spec.get("ports", [])]
+        named = {port["name"]: port["containerPort"] for port in ports}
+        return Place(self.namespace, self._metadata.get("labels", {}), self.address, named)
+
+    def obey(self, cluster: Cluster) -> None:
+        """Let through what the policies do."""
+        rules = rules_for(self.place, cluster)
+        if rules != self._rules:
+            enforce(self.network, rules, self._directory)
+            self._rules = rules
+
     def start(self, etc: Path) -> None:
         """Make the volumes and start every container."""
         volumes = {it["name"]: self._volume(it) for it in self.spec.get("volumes", [])}
         self._commands = {
             container.name: container_command(
-                self._network_name,
+                self.network,
                 self._user,
                 self._mounts(container.spec, volumes),
                 etc,

@@ -26,3 +26,12 @@ scrape_configs:
       - {source_labels: [__meta_kubernetes_pod_container_name], target_label: job}
       - {source_labels: [__meta_kubernetes_pod_name], target_label: instance}
 {{- end -}}
+
+{{/* The alerts; with a place where docs/operations.md is served, each has the link that pagers show. */}}
+{{- define "telemetry.alerts" -}}
+{{- $alerts := .Files.Get "files/alerts.yml" -}}
+{{- with .Values.monitoring.runbookUrl -}}
+{{- $alerts = $alerts | replace "runbook: docs/operations.md" (printf "runbook_url: %s" .) -}}
+{{- end -}}
+{{- $alerts -}}
+{{- end -}}

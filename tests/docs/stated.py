@@ -1,0 +1,171 @@
+"""What the pages say in numbers: templates, filled in from the code, that must stand in their page.
+
+``{module.NAME}`` is a constant, ``{module.Table.field}`` the default of an option. What was
+measured, or is said of other programs, cannot be filled in; it is listed with the reason.
+"""
+
+STATED = {
+    "README.md": """
+        They need Python {derived.PYTHON} and make
+        brokers (`--brokers {derived.UP[brokers]}`)
+        exits {cli.supervisor.DONE} only if every row is stored
+        {streamer.options.StreamerOptions.batch_size} samples -> one message
+        fed by {derived.UP[gpus]} synthetic GPUs
+    """,
+    "api.md": """
+        ({api.parameters.DEFAULT_LIMIT} if nothing is said
+        `{api.selection.SHORTEST_WINDOW_MS:s}s` to `{api.selection.LONGEST_WINDOW_MS:d}d`
+        `offset` up to {api.parameters.MAX_SKIPPED:,}
+        those over {api.feed.MOST_POINTS:,} at once
+        a list of up to {api.records.MAX_RECORDS:,}
+        shows up to {api.traced.MOST_SHOWN} points
+        after the first {api.traced.MOST_SAMPLES:,}, which
+    """,
+    "behaviour.md": """
+        in blocks of {streamer.sources.lines.BLOCK_BYTES:KiB} KiB
+        for {streamer.assemble.OPEN_BYTES:MiB} MiB of the file at most
+        and {streamer.assemble.MAX_OPEN:,} of them
+        over {streamer.wiring.MOST_COLLECTED:,} samples
+        or {streamer.lane.MAX_BATCH_BYTES:MiB} MiB it is more than one
+        looked at every {streamer.sources.scrape.LOOK_SECONDS:g} s)
+        one a change of state, a summary every {streamer.service.SUMMARY_SECONDS:g} s
+        up to {collector.writer.MOST_BATCHES:word} times `BATCH_SIZE`
+        rested {collector.writer.REST:word} times as long
+        (before {common.models.EARLIEST_MS:year}, after {common.models.LATEST_MS:year})
+        one among {collector.options.CollectorOptions.batch_points:,}
+        costs about {derived.WRITES_FOR_ONE_OF_A_BATCH} writes
+        After {collector.narrow.MOST_WRITES} writes
+        it looks no closer than {collector.narrow.COARSE_SAMPLES} samples
+        Its lease is extended every {collector.leases.EVERY_SECONDS:g} s
+        After {common.breaker.FAILURES_TO_OPEN:word} failures in a row
+        each {collector.storing.COOL_DOWN_SECONDS:g} s, of {collector.storing.PROBE_SAMPLES} samples
+        is tried about every {collector.storing.HOPELESS_SECONDS:g} s
+        The log has a summary every {collector.collector.SUMMARY_SECONDS:g} s
+        at most a {derived.FILE_OF_A_CAP:part} of such a cap
+        or {common.breaker.FAILURES_TO_OPEN:word} failed requests in a row
+        `/status` every {common.queue.placement.REFRESH_SECONDS:g} s
+        or over {common.http.protocol.MAX_HEADERS} headers
+        takes {common.http.protocol.UNSENT_BYTES:KiB} KiB
+        that falls {api.feed.MOST_WAITING:,} events behind
+        TLS {derived.LEAST_TLS} or {derived.LATEST_TLS}
+        ({common.queue.http.SILENCE_SECONDS:g} s, {derived.HEARTBEATS_OF_SILENCE:word} heartbeats)
+        fsync the collector ends with exit code {common.lifecycle.EXIT_TASK_DIED}
+        ends the streamer with exit code {streamer.service.EXIT_BAD_SOURCE}
+        cannot be written** ends the start with exit code {common.options.EXIT_BAD_OPTIONS}
+        cannot be read with {common.options.EXIT_CANNOT_START}
+        later version** ends the start with exit code {common.options.EXIT_BAD_OPTIONS}
+        process ends with exit code {common.lifecycle.EXIT_TASK_DIED}, so that
+        the exit code is that of the signal ({derived.EXIT_BY_SIGTERM})
+        twice that time with exit code {common.http.server.EXIT_STOP_HUNG}
+        started again after {cli.supervisor.FIRST_RESTART_SECONDS:g} s
+        up to {cli.supervisor.LAST_RESTART_SECONDS:g} s
+        with {cli.supervisor.DONE} (done) or {cli.supervisor.BAD_OPTIONS} (bad options)
+        | 0 | done; for `run --once`: and the books balance |
+        | {cli.run.EXIT_UNBALANCED} | `run --once`: the books do not balance
+        | {common.options.EXIT_BAD_OPTIONS} | an option or input is wrong
+        | {common.options.EXIT_CANNOT_START} | a service cannot start
+        | {derived.EXIT_BY_SIGTERM} | stopped cleanly by SIGTERM |
+    """,
+    "formats.md": """
+        the first {streamer.dry_run.SAMPLES_SHOWN:word} samples
+        with {streamer.service.EXIT_BAD_SOURCE} and the reason
+        and ends with 0;
+        {streamer.sources.content.HEAD_BYTES:KiB} KiB a header
+        {streamer.sources.columns.MAX_COLUMNS} columns
+        {common.models.MAX_TEXT} characters a name or text
+        {streamer.sources.lines.MAX_LINE_BYTES:MiB} MiB a line
+        {common.models.MAX_LABELS} labels
+        {streamer.sources.paths.MAX_FILES:,} files
+        a block of {streamer.sources.lines.BLOCK_BYTES:KiB} KiB
+        are all {streamer.sources.wide.MOST_MIB:,.0f} or more
+        before {common.models.EARLIEST_MS:year} and after {common.models.LATEST_MS:year}
+        of one a host, number {streamer.sources.wide_rows.ONLY_GPU};
+    """,
+    "metrics.md": "asked every {collector.collector.SUMMARY_SECONDS:g} s",
+    "operations.md": """
+        The chart's defaults are {derived.CHART_BROKERS:word} brokers
+        on {cli.watchers.GRAFANA_PORT} and {cli.watchers.PROMETHEUS_PORT} unless somebody has
+        limits are for {derived.VALUES[partitions]} partitions
+        Exit code {common.options.EXIT_BAD_OPTIONS}: an option or the data directory
+        {common.options.EXIT_CANNOT_START}: it could not start
+        {common.lifecycle.EXIT_TASK_DIED}: a part of it died
+    """,
+    "promises.md": """
+        over its share and a {derived.OVER_SHARE:part}
+        its share and a {proxy.placement.MOVES_BEYOND_SHARE:part}.
+        from {proxy.placement.FEWEST_PARTITIONS} partitions on
+        up to {proxy.placement.MOST_JOINS} brokers
+        the newest {broker.deadletters.IDS_KNOWN:,} of
+        after {collector.narrow.MOST_WRITES} writes
+        no closer than {collector.narrow.COARSE_SAMPLES} samples
+    """,
+    "protocol.md": """
+        Version {derived.PROTOCOL}. Brokers
+        Topics and groups are 1 to {derived.NAME_CHARACTERS} characters
+        `X-Request-ID` (1 to {derived.REQUEST_ID_CHARACTERS} of
+        A key is 1 to {broker.produce.MAX_KEY} characters
+        (at most {broker.produce.MAX_HEADERS}) are kept
+        (at most {broker.produce.MAX_KEY} printable ASCII characters)
+        &max_in_flight={common.wire.DEFAULT_IN_FLIGHT}]
+        about {broker.options.BrokerOptions.event_bytes:MiB} MiB at most, one receipt
+        An {derived.KEPT_BACK:part} is kept back
+        `reason` (at most {broker.settle.MAX_REASON} characters)
+        &from=N][&limit={broker.dlq.DEFAULT_LIMIT}]
+        `id` (1 to {broker.letters.MAX_ID} printable ASCII
+        among the newest {broker.deadletters.IDS_KNOWN:,} of the queue
+        "rate": {derived.REDRIVE_RATE:g}, "reason"
+        &offset=][&limit={broker.inspect.DEFAULT_PEEK}]
+        OpenAPI {derived.OPENAPI}
+        of the message, at most {broker.trace.MOST_PARTS}, each
+        Up to {broker.trace.MOST_LETTERS:,} dead letters are looked through
+        or has over {common.http.protocol.MAX_HEADERS} headers
+        "virtual_nodes": {proxy.options.ProxyOptions.virtual_nodes},
+    """,
+    "stores.md": """
+        {derived.CAPS:Word} caps stand before it
+        more than a {common.storage.sqlite_expire.FREE_SHARE:part} of it is free
+        {derived.SETTLED_MINUTES:Word} minutes after an hour
+        the version of the format, {common.storage.sqlite_schema.VERSION} today
+        ({derived.MAX_RETRY_AFTER_MINUTES} minutes at most)
+        requests of {common.storage.influx_link.LINES_PER_REQUEST:,} lines
+    """,
+    "why.md": """
+        virtual nodes a broker and a load bound of {proxy.placement.LOAD_BOUND}
+        a ring with {proxy.options.ProxyOptions.virtual_nodes} virtual nodes
+        coarse after {collector.narrow.MOST_WRITES} writes
+        gathers for {collector.writer.REST:word} times as long
+        An {derived.KEPT_BACK:part} is kept back
+    """,
+}
+"""By page, a phrase a line."""
+
+MEASURED = {
+    "stores.md": """
+        takes about 10 bytes, with rollups 12
+        for 1,000 GPUs with 6 million points on two busy cores, 0.2 s for a page of 100
+        at about 80 MB a second
+    """,
+}
+"""What ``benchmarks/`` measures again."""
+
+OF_OTHERS = {
+    "api.md": "and ends with 18",  # curl's exit code
+    "behaviour.md": """
+        (a sample of ten rows takes ten of them)
+        take the three from the environment
+    """,  # an example; the options named before
+    "formats.md": "(`P0` is 0)",  # NVIDIA's
+    "operations.md": """
+        Take two to four for each broker
+        5 minutes if it is not given
+        13, 31 and 43 are mostly the program's, 48, 63, 74, 79 and 94 to 95 the hardware's
+    """,  # advice; Helm's; NVIDIA's
+    "stores.md": """
+        95 % of them do not exceed
+        a release with format 1 keeps its size
+    """,  # what p95 is; the past
+}
+"""What our code does not decide."""
+
+ALL_MEASURED = {"why.md"}
+"""Pages whose other numbers were measured once, as their first line says."""
