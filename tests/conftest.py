@@ -1,12 +1,16 @@
 """What tests of several services share."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.influx import InfluxServer, new_bucket, running_influxd
 from tests.support.stores import OpenStore, opening_bucket
 from tests.support.victoria import VictoriaMetrics, running_victoria
+
+MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="session")
@@ -17,9 +21,13 @@ def influxd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxServer]:
 
 
 @pytest.fixture(scope="session")
-def victoria(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VictoriaMetrics]:
+def victoria() -> Iterator[VictoriaMetrics]:
     """One VictoriaMetrics for all tests of this process that do not break it."""
-    with running_victoria(tmp_path_factory.mktemp("victoria")) as server:
+    where = MEMORY if MEMORY.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(dir=where) as directory,
+        running_victoria(Path(directory)) as server,
+    ):
         yield server
 
 
