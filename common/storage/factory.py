@@ -5,12 +5,12 @@ import math
 from common.storage.base import Store, StoreRefused
 from common.storage.jsonl import JsonlLimits, JsonlStore
 from common.storage.memory import MemoryStore
-from common.storage.options import StoreOptions
+from common.storage.options import StorePlace
 from common.storage.served import ServedStore
 from common.storage.sqlite import SqliteStore
 
 
-def open_store(options: StoreOptions, *, writable: bool) -> Store:
+def open_store(options: StorePlace, *, writable: bool) -> Store:
     """Open the store that the options name.
 
     Raises StoreRefused for data that this release must not touch, StoreUnavailable when a
@@ -29,7 +29,7 @@ def open_store(options: StoreOptions, *, writable: bool) -> Store:
     raise ValueError(f"unknown kind of store: {options.store}")
 
 
-def open_jsonl(options: StoreOptions, *, writable: bool) -> Store:
+def open_jsonl(options: StorePlace, *, writable: bool) -> Store:
     """Open the store in a directory of plain files."""
     limits = JsonlLimits(
         file_bytes=options.jsonl_file_bytes,
@@ -49,7 +49,7 @@ def open_memory(*, writable: bool) -> Store:
     return MemoryStore()
 
 
-def open_influx(options: StoreOptions, *, writable: bool) -> Store:
+def open_influx(options: StorePlace, *, writable: bool) -> Store:
     """Open the store in an InfluxDB bucket; its client is loaded for those who use it only."""
     from common.storage.influx import InfluxStore
     from common.storage.influx_link import Link
@@ -67,7 +67,7 @@ def open_influx(options: StoreOptions, *, writable: bool) -> Store:
     return prepared(store)
 
 
-def open_victoria(options: StoreOptions, *, writable: bool) -> Store:
+def open_victoria(options: StorePlace, *, writable: bool) -> Store:
     """Open the store in a VictoriaMetrics server; its client is loaded for those who use it."""
     from common.storage.victoria import VictoriaStore
     from common.storage.victoria_link import Link, Places, credentials

@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import SecretStr, model_validator
 
-from common.options import Bytes, Seconds, ServiceOptions, Token, env_name, option
+from common.options import Bytes, Options, Seconds, ServiceOptions, Token, env_name, option
 
 KINDS = ("sqlite", "influxdb", "victoriametrics", "jsonl", "memory")
 SERVED = ("influxdb", "victoriametrics")
@@ -14,7 +14,7 @@ SHORTEST_INFLUXDB_RETENTION_SECONDS = 3600
 _URL = r"^(https?://[A-Za-z0-9._\[\]:-]+(/[A-Za-z0-9._:/-]*)?)?$"
 
 
-class StoreOptions(ServiceOptions):
+class StorePlace(Options):
     """Which store it is, and where."""
 
     store: str = option("STORE", "sqlite", "Kind of store.", pattern=f"^({'|'.join(KINDS)})$")
@@ -167,6 +167,10 @@ class StoreOptions(ServiceOptions):
         return self
 
 
+class StoreOptions(StorePlace, ServiceOptions):
+    """What a service with a store takes."""
+
+
 class StoreWriterOptions(StoreOptions):
     """What else the one who writes a store is told."""
 
@@ -196,7 +200,7 @@ class StoreWriterOptions(StoreOptions):
     )
 
 
-def has_text(options: StoreOptions, name: str) -> bool:
+def has_text(options: StorePlace, name: str) -> bool:
     """Whether an option that is text or a secret was given."""
     value = getattr(options, name)
     return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
