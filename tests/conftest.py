@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.influx import InfluxServer, new_bucket, running_influxd
-from tests.support.stores import OpenStore, opening_bucket
-from tests.support.victoria import VictoriaMetrics, running_victoria
+from tests.support.stores import OpenStore, opening_bucket, opening_db
+from tests.support.victoria import VictoriaMetrics, new_db, running_victoria
 
 MEMORY = Path("/dev/shm")
 
@@ -42,3 +42,9 @@ def bucket(influxd: InfluxServer) -> Iterator[str]:
 def open_bucket(influxd: InfluxServer, bucket: str) -> Iterator[OpenStore]:
     """Opens the test's bucket with the given options."""
     yield from opening_bucket(influxd, bucket)
+
+
+@pytest.fixture
+def open_db(victoria: VictoriaMetrics) -> Iterator[OpenStore]:
+    """Opens a store in VictoriaMetrics that is the test's own, with the given options."""
+    yield from opening_db(victoria, new_db())

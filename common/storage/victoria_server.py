@@ -9,6 +9,7 @@ FUTURE_SECONDS = 2 * DAY_SECONDS
 
 _FLAG = re.compile(r'^flag\{name="([^"]+)", value="([^"]*)"', re.MULTILINE)
 _STARTED = re.compile(r"^vm_app_start_timestamp (\d+)", re.MULTILINE)
+_UPTIME = re.compile(r"^vm_app_uptime_seconds (\d+)", re.MULTILINE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdwy])?")
 _SECONDS = {
     "ms": 0.001,
@@ -23,24 +24,31 @@ _MONTH_SECONDS = 31 * DAY_SECONDS
 
 
 class Server(NamedTuple):
-    """A server's start, in seconds since 1970, and what it was started with."""
+    """A server's start, in whole seconds since 1970, how long ago that is, and its flags."""
 
     started: int
+    uptime: int
     retention_seconds: float
     future_seconds: float
     precision_bits: int
     once_each_ms: bool
     """Whether it counts points that were written twice once, and points 1 ms apart as two."""
 
+    @property
+    def is_known_by_start(self) -> bool:
+        """Whether the next process on its place must have started in another second."""
+        return self.uptime > 0
+
 
 def read_server(page: str) -> Server:
     """Read the page; raises ValueError for one that is of no such server."""
-    started = _STARTED.search(page)
-    if started is None:
+    started, uptime = _STARTED.search(page), _UPTIME.search(page)
+    if started is None or uptime is None:
         raise ValueError("no page of metrics of VictoriaMetrics")
     flags = dict(_FLAG.findall(page))
     return Server(
         int(started[1]),
+        int(uptime[1]),
         seconds_of(flags.get("retentionPeriod", "1"), _MONTH_SECONDS),
         seconds_of(flags.get("futureRetention", "2d"), 1.0) or FUTURE_SECONDS,
         int(flags.get("precisionBits", "64")),

@@ -8,27 +8,33 @@ there with another is written to a series of its own, whose label counts how oft
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence, Set
-from itertools import chain
+from collections.abc import Callable, Iterable, Sequence, Set
 
 from common.errors import StoreUnavailable
-from common.models import EARLIEST_MS, LATEST_MS, Sample
+from common.models import Sample
 from common.storage.base import StoreRefused, WriteRefused, Written
 from common.storage.telling import MAX_KNOWN, Told, Touch, gather
 from common.storage.victoria_answers import understood
-from common.storage.victoria_lines import Column, Lines
+from common.storage.victoria_columns import (
+    GpuColumns,
+    check_times,
+    columns_of,
+    stretches,
+    unwritten,
+)
+from common.storage.victoria_lines import Lines
 from common.storage.victoria_link import Link
 from common.storage.victoria_points import Revisions
 from common.storage.victoria_read import Reader
+from common.storage.victoria_server import Server
 
 LOOKED_UP_GPUS = 100
-APART_MS = 3_600_000
-"""Times that lie further apart are looked up apart."""
 VISIBLE_SECONDS = 5.0
 """How long a cluster may take to show what it took."""
 EXACT_BITS = 64
+YOUNG_SECONDS, YOUNG_LOOKS = 3.0, 30
+"""How long, and how often, a server is waited for that was started in this second."""
 
-GpuColumns = dict[tuple[str, int], Column]
 Sleep = Callable[[float], None]
 
 
@@ -84,19 +90,18 @@ class Writer:
         if not samples:
             return Written(points, None)
         check_times(samples)
-        before = self._check_age(samples)
+        before = self._server()
+        self._check_age(samples, before)
         touches = gather(samples)
         try:
             self._told.meet(touches)
             self._learn(touches.keys())
             columns = self._apart(columns_of(samples), touches)
-            lines = [
-                line
-                for gpu_id, each in columns.items()
-                if each
-                for line in self._lines.points(gpu_id, each)
-            ]
-            self._send(chain(list(self._told.tell(touches)), lines), before)
+            lines = list(self._told.tell(touches))
+            for gpu_id, each in columns.items():
+                if each:
+                    lines += self._lines.points(gpu_id, each)
+            self._send(lines, before)
         except BaseException:
             self._told.forget(touches)
             for gpu_id in touches:
@@ -107,35 +112,42 @@ class Writer:
             self._newest[gpu_id] = max(self._newest[gpu_id], sample.timestamp)
         return Written(points, None)
 
-    def _send(self, lines: Iterator[bytes], started: int) -> None:
+    def _send(self, lines: Iterable[bytes], before: Server | None) -> None:
         """Return when it is on the disk, and what was there already too, if that can be known.
 
-        What a server has in memory goes with it; so it must be the same all the time.
+        What a server has in memory goes with it; so it must be the same one all the time.
         """
         with understood(self._link.where):
             self._link.send(lines)
             self._wrote_at = self._monotonic()
-            if self._durable:
+            if before is not None:
                 self._link.sync()
-                if self._link.server(anew=True).started != started:
+                if self._link.server(anew=True).started != before.started:
                     raise StoreUnavailable(f"{self._link.where} was started anew meanwhile")
 
-    def _check_age(self, samples: Sequence[Sample]) -> int:
-        """Refuse what the server would drop without a word; return when it was started."""
-        kept, future, started = self._retention_seconds or math.inf, math.inf, 0
-        if self._durable:
-            with understood(self._link.where):
-                server = self._link.server()
+    def _server(self) -> Server | None:
+        """The server before a write, where it can be asked: it must be known by its start."""
+        if not self._durable:
+            return None
+        with understood(self._link.where):
+            server = self._link.server()
+            for _ in range(YOUNG_LOOKS):
+                if server.is_known_by_start:
+                    return server
+                self._sleep(YOUNG_SECONDS / YOUNG_LOOKS)
+                server = self._link.server(anew=True)
+        raise StoreUnavailable(f"{self._link.where} was started just now")
+
+    def _check_age(self, samples: Sequence[Sample], server: Server | None) -> None:
+        """Refuse what the server would drop without a word."""
+        kept, future = self._retention_seconds or math.inf, math.inf
+        if server is not None:
             kept, future = min(kept, server.retention_seconds), server.future_seconds
-            started = server.started
         now = self._wall()
-        for sample in samples:
-            age = now - sample.timestamp / 1000
-            if age > kept:
-                raise WriteRefused(f"a sample is older than the retention of {kept:.0f} s")
-            if -age > future:
-                raise WriteRefused(f"a sample is over {future:.0f} s ahead of the clock")
-        return started
+        if now - min(sample.timestamp for sample in samples) / 1000 > kept:
+            raise WriteRefused(f"a sample is older than the retention of {kept:.0f} s")
+        if max(sample.timestamp for sample in samples) / 1000 - now > future:
+            raise WriteRefused(f"a sample is over {future:.0f} s ahead of the clock")
 
     def _learn(self, ids: Set[str]) -> None:
         """Learn up to when GPUs that are new here have been seen."""
@@ -189,60 +201,3 @@ class Writer:
     def _first_told(self, ids: set[str]) -> dict[str, int]:
         with understood(self._link.where):
             return self._reader.first_told(ids)
-
-
-def check_times(samples: Sequence[Sample]) -> None:
-    """Raise ValueError for a time that no sample may have."""
-    for sample in samples:
-        if not EARLIEST_MS <= sample.timestamp <= LATEST_MS:
-            raise ValueError(f"a sample's time is out of bounds: {sample.timestamp}")
-
-
-def columns_of(samples: Sequence[Sample]) -> dict[str, GpuColumns]:
-    """Samples by GPU and metric; of a moment that comes twice the later value stands."""
-    found: dict[str, GpuColumns] = defaultdict(dict)
-    for sample in samples:
-        columns, at = found[sample.gpu.uuid or sample.gpu.id], sample.timestamp
-        for metric, value in sample.metrics.items():
-            column = columns.get((metric, 0))
-            if column is None:
-                column = columns[metric, 0] = {}
-            column[at] = value
-    return found
-
-
-def unwritten(columns: GpuColumns, there: dict[str, list[Revisions]]) -> GpuColumns:
-    """What of one GPU's points is not there yet, by the revision that it is to have."""
-    found: GpuColumns = defaultdict(dict)
-    for (metric, _), column in columns.items():
-        known = there.get(metric, ())
-        for at, value in column.items():
-            stands: tuple[int, float] | None = None
-            for revisions in known:
-                for revision, values in revisions.items():
-                    if at in values and (stands is None or revision > stands[0]):
-                        stands = revision, values[at]
-            if stands is None:
-                found[metric, 0][at] = value
-            elif not is_same(stands[1], value):
-                found[metric, stands[0] + 1][at] = value
-    return dict(found)
-
-
-def is_same(one: float, other: float) -> bool:
-    """Whether two values are the same to the last bit."""
-    return one == other and math.copysign(1.0, one) == math.copysign(1.0, other)
-
-
-def stretches(times: set[int]) -> Iterator[tuple[int, int]]:
-    """The ranges that times lie in, none of them far from the next."""
-    start = end = None
-    for at in sorted(times):
-        if start is None or end is None:
-            start = at
-        elif at - end > APART_MS:
-            yield start, end
-            start = at
-        end = at
-    if start is not None and end is not None:
-        yield start, end
