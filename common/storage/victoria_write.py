@@ -70,7 +70,9 @@ class Writer:
         self._wrote_at = -math.inf
 
     def prepare(self) -> None:
-        """Refuse a server that would not keep what it is given."""
+        """Refuse a server that refuses us, or would not keep what it is given."""
+        with understood(self._link.where):
+            self._link.check()
         if not self._durable:
             return
         with understood(self._link.where):
@@ -130,12 +132,11 @@ class Writer:
         if not self._durable:
             return None
         with understood(self._link.where):
-            server = self._link.server()
             for _ in range(YOUNG_LOOKS):
+                server = self._link.server(anew=True)
                 if server.is_known_by_start:
                     return server
                 self._sleep(YOUNG_SECONDS / YOUNG_LOOKS)
-                server = self._link.server(anew=True)
         raise StoreUnavailable(f"{self._link.where} was started just now")
 
     def _check_age(self, samples: Sequence[Sample], server: Server | None) -> None:

@@ -1,0 +1,227 @@
+"""What lies in a VictoriaMetrics server, and what is the server's own."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from pydantic import SecretStr
+
+from common.errors import StoreUnavailable
+from common.models import Gpu, Sample
+from common.storage.base import GpuFilter, Point, Store, StoreRefused, WriteRefused
+from common.storage.victoria_link import Link
+from tests.storage.samples import T0, gpu, points, sample
+from tests.storage.test_influx_tls import certificate
+from tests.support.front import front
+from tests.support.stores import OpenStore, opening_db
+from tests.support.victoria import VictoriaMetrics, running_victoria
+
+ANY = GpuFilter()
+ALL = '{db!=""}'
+DAY_MS = 86_400_000
+
+
+def one_of(server: VictoriaMetrics, **given: object) -> Store:
+    """A store in a server of the test's own; the server ends, and with it what is open."""
+    opened = opening_db(server, "telemetry")
+    return next(opened)(**given)
+
+
+class TestLayout:
+    @pytest.fixture
+    def server(self, tmp_path: Path) -> Iterator[VictoriaMetrics]:
+        with running_victoria(tmp_path) as server:
+            yield server
+
+    def test_a_metric_is_a_series_of_its_own_name(self, server: VictoriaMetrics) -> None:
+        about = Gpu(uuid="GPU-a", hostname="h", pod="p", labels={"rack": "7"})
+        values = {"temp": 41.5, "energy": 5e12, "odd": 1 / 3}
+        one_of(server).write([Sample(about, T0, values)])
+        own = {"db": "telemetry", "gpu": "GPU-a"}
+        found = {
+            msgspec.json.encode(each.pop("metric"), order="sorted"): each
+            for each in (server.series(ALL))
+        }
+        expected = {
+            "temp": (41.5, {}),
+            "energy": (5e12, {"wide": "1"}),
+            "_seen": (T0, {}),
+            "_first_seen": (T0, {}),
+            "_info": (T0, {"uuid": "GPU-a", "hostname": "h", "pod": "p", "labels": '{"rack":"7"}'}),
+        }
+        for name, (value, labels) in expected.items():
+            key = msgspec.json.encode({"__name__": name, **own, **labels}, order="sorted")
+            assert found.pop(key) == {"values": [value], "timestamps": [T0]}
+        assert sorted(map(msgspec.json.decode, found), key=str) == [
+            {"__name__": "_bits", **own, "metric": "odd", "half": half} for half in ("high", "low")
+        ]
+
+    def test_the_question_of_the_documentation_names_the_host(
+        self, server: VictoriaMetrics
+    ) -> None:
+        text = (Path(__file__).parents[2] / "docs" / "stores.md").read_text(encoding="utf-8")
+        question = text.split("```promql\n")[1].split("```")[0]
+        about = Gpu(uuid="GPU-a", hostname="h")
+        one_of(server).write([Sample(about, T0, {"DCGM_FI_DEV_GPU_UTIL": 97.0})])
+        (found,) = server.question(question, T0 / 1000 + 60)
+        assert (found["metric"]["hostname"], found["value"][1]) == ("h", "97")
+
+    def test_what_is_there_is_not_written_again(self, server: VictoriaMetrics) -> None:
+        samples = [sample("a", at, util=at, temp=0.1 + 0.2) for at in range(5)]
+        store = one_of(server)
+        store.write(samples)
+        before = server.count()
+        store.write(samples)
+        one_of(server).write(samples)  # a collector that was started anew
+        after = server.count()
+        assert {name: after[name] for name in ("util", "_bits", "_seen")} == {
+            name: before[name] for name in ("util", "_bits", "_seen")
+        }
+
+    def test_the_value_that_was_written_last_stands_whoever_writes(
+        self, server: VictoriaMetrics
+    ) -> None:
+        one, other = one_of(server), one_of(server)
+        for store, value in ((one, 3.0), (other, 1.0), (one, 2.0), (other, 1 / 3), (one, -0.0)):
+            store.write([sample("a", 0, m=value), sample("a", 1, m=7)])
+            assert [p.value.hex() for p in points(store, "GPU-a")] == [value.hex(), (7.0).hex()]
+        assert other.stats().points == 2
+
+    def test_points_that_lie_there_twice_count_once(self, server: VictoriaMetrics) -> None:
+        store = one_of(server)
+        store.write([sample("a", at, util=at, odd=at / 3) for at in range(5)])
+        before, found = store.stats(), points(store, "GPU-a")
+        lines = [msgspec.json.encode(series) for series in server.series(ALL)]
+        server.ask("/api/v1/import", b"\n".join(lines))
+        assert server.count()["util"] == 10
+        assert store.stats() == before
+        assert points(store, "GPU-a") == found
+        record = store.gpu("GPU-a")
+        assert record is not None
+        assert record.points == 10 == store.count_points("GPU-a", T0, T0 + 4000)
+
+
+class TestCounting:
+    def test_a_server_that_drops_repeats_counts_itself_and_the_same(self, tmp_path: Path) -> None:
+        with running_victoria(tmp_path, "-dedup.minScrapeInterval=1ms") as server:
+            store = one_of(server)
+            store.write([sample("a", at, util=at, odd=at / 3, big=1e12) for at in range(5)])
+            store.write([sample("b", at, util=at) for at in range(3)])
+            server.ask("/api/v1/import", export(server))
+            store.write([sample("a", 0, util=9, odd=1 / 7, big=0)])
+            stats = store.stats()
+            assert (stats.points, stats.samples) == (18, 8)
+            assert [record.points for record in store.gpus(ANY, 10)] == [15, 3]
+
+    def test_many_gpus_with_long_names_are_asked_for_together(self, open_db: OpenStore) -> None:
+        names = [f"{number:03}-" + "ü." * 200 for number in range(60)]
+        store = open_db()
+        store.write([Sample(Gpu(uuid=name), T0, {"m": 1.0}) for name in names])
+        store.write([Sample(Gpu(uuid=name), T0, {"m": 2.0}) for name in names])
+        assert [record.points for record in store.gpus(ANY, 100)] == [1] * len(names)
+        assert store.gpu_ids() == names
+        assert points(store, names[7]) == [Point(T0, "m", 2.0)]
+
+    def test_labels_of_any_length_come_back(self, open_db: OpenStore) -> None:
+        store = open_db()
+        for size in (3, 300, 512):
+            labels = {f"{number:03}" + "ü" * (size - 3): "ß" * size for number in range(64)}
+            about = Gpu(uuid="GPU-a", labels=labels)
+            store.write([Sample(about, T0 + size, {"m": 1.0})])
+            record = store.gpu("GPU-a")
+            assert record is not None
+            assert record.gpu.labels == labels
+
+
+class TestServer:
+    def test_what_it_would_drop_without_a_word_is_refused(self, tmp_path: Path) -> None:
+        with running_victoria(tmp_path, "-retentionPeriod=3d") as server:
+            store, now = one_of(server, retention_seconds=2 * 86400.0), round(time.time() * 1000)
+            with pytest.raises(WriteRefused, match="older than the retention"):
+                store.write([Sample(gpu(), now - 2 * DAY_MS - 60_000, {"m": 1.0})])
+            with pytest.raises(WriteRefused, match="ahead of the clock"):
+                store.write([Sample(gpu(), now + 2 * DAY_MS + 60_000, {"m": 1.0})])
+            store.write([Sample(gpu(), now - DAY_MS, {"m": 1.0})])
+            assert store.stats().points == 1
+            with pytest.raises(StoreRefused, match="-retentionPeriod"):
+                one_of(server, retention_seconds=4 * 86400.0)
+
+    def test_one_that_rounds_is_refused(self, tmp_path: Path) -> None:
+        with (
+            running_victoria(tmp_path, "-precisionBits=32") as server,
+            pytest.raises(StoreRefused, match="-precisionBits"),
+        ):
+            one_of(server)
+
+    def test_who_asks_must_be_who_he_says(self, tmp_path: Path) -> None:
+        flags = ("-httpAuth.username=fleet", "-httpAuth.password=canary")
+        with running_victoria(tmp_path, *flags) as server:
+            who = {"victoriametrics_username": "fleet"}
+            for wrong in ({}, {**who, "victoriametrics_password": SecretStr("wrong-one")}):
+                with pytest.raises(StoreRefused, match="401") as raised:
+                    one_of(server, **wrong)
+                assert "wrong-one" not in str(raised.value)
+            store = one_of(server, **who, victoriametrics_password=SecretStr("canary"))
+            store.write([sample("a", 0, m=1)])
+            assert store.stats().points == 1
+
+    def test_behind_tls_its_ca_is_trusted_and_another_is_not(self, tmp_path: Path) -> None:
+        ours, key = certificate(tmp_path, "ours")
+        another, _ = certificate(tmp_path, "another")
+        flags = ("-tls", f"-tlsCertFile={ours}", f"-tlsKeyFile={key}")
+        with running_victoria(tmp_path / "data", *flags, scheme="https") as server:
+            one_of(server, victoriametrics_ca_file=ours).write([sample("a", 0, m=1)])
+            for wrong in (another, None):
+                with pytest.raises(StoreRefused, match="certificate"):
+                    one_of(server, victoriametrics_ca_file=wrong)
+
+
+def test_a_cluster_is_written_and_asked_at_its_own_addresses(
+    victoria: VictoriaMetrics, open_db: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.storage.victoria_write.VISIBLE_SECONDS", 1.5)
+    paths = {"/insert/0/prometheus": "insert", "/select/7/prometheus": "select"}
+    with front(victoria.url, paths, token="canary-token") as gate:
+        where = {
+            "victoriametrics_url": "",
+            "victoriametrics_insert_url": f"{gate.url}/insert/0/prometheus",
+            "victoriametrics_select_url": f"{gate.url}/select/7/prometheus/",
+            "victoriametrics_durability": "accepted",
+        }
+        store = open_db(**where, victoriametrics_token=SecretStr("canary-token"))
+        store.write([sample("a", 0, m=1), sample("a", 1, m=1)])
+        store.write([sample("a", 0, m=2)])  # waits until what it wrote can be seen
+        victoria.ask("/internal/force_flush")
+        assert [p.value for p in points(store, "GPU-a")] == [2, 1]
+        assert gate.asked["insert"] == 2
+        with pytest.raises(StoreRefused, match="401"):
+            open_db(**where, victoriametrics_token=SecretStr("another-token")).stats()
+
+
+def test_a_server_that_is_started_anew_before_the_disk_has_it_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_victoria(tmp_path) as server:
+        store = one_of(server)
+        store.write([sample("a", 0, m=1)])
+        sync = Link.sync
+
+        def killed_first(link: Link) -> None:
+            server.kill()
+            server.start()
+            sync(link)
+
+        monkeypatch.setattr(Link, "sync", killed_first)
+        with pytest.raises(StoreUnavailable, match="started anew"):
+            store.write([sample("a", 1, m=1)])
+        monkeypatch.undo()
+        assert store.stats().points == 1  # and the second one is gone, as it was said
+        store.write([sample("a", 1, m=1)])
+        assert store.stats().points == 2
+
+
+def export(server: VictoriaMetrics) -> bytes:
+    """All that lies in a server, as it takes it."""
+    return b"\n".join(msgspec.json.encode(series) for series in server.series(ALL))
