@@ -3,7 +3,9 @@
 import asyncio
 import io
 import math
+import os
 import signal
+import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections import Counter
@@ -33,6 +35,8 @@ from tests.support.waiting import until
 
 BEFORE_MIDNIGHT = datetime(2025, 7, 18, 23, 59, 50, tzinfo=UTC)
 MANY = 1_000_000
+MOST_KILOBYTES = 500_000
+BY_NAME = "hive_partitioning = true, union_by_name = true"
 POWER = "DCGM_FI_DEV_POWER_USAGE"
 MIDNIGHT_MS = round(datetime(2025, 7, 19, tzinfo=UTC).timestamp() * 1000)
 
@@ -99,7 +103,7 @@ def ask(tmp_path: Path, question: str) -> list[Any]:
     """What DuckDB answers about the lake."""
     files = f"{tmp_path}/lake/day=*/host=*/*.parquet"
     with duckdb.connect() as connection:
-        lake = f"CREATE VIEW lake AS FROM read_parquet('{files}', hive_partitioning=true)"
+        lake = f"CREATE VIEW lake AS FROM read_parquet('{files}', {BY_NAME})"
         connection.execute(lake)
         return connection.execute(question).fetchall()
 
@@ -141,6 +145,17 @@ def test_duckdb_counts_sums_and_groups_as_the_store(tmp_path: Path) -> None:
     assert dict(grouped) == by_host
     days = ask(tmp_path, "SELECT DISTINCT day::VARCHAR FROM lake ORDER BY 1")
     assert days == [("2025-07-18",), ("2025-07-19",)]
+
+
+def test_files_from_before_a_metric_came_up_are_read_with_those_from_after(tmp_path: Path) -> None:
+    where, out = place(tmp_path), tmp_path / "lake"
+    store = filled(where, [on("h", 0)])
+    export(store, where, out)
+    store.write([on("h", 86_400_000, metrics={"newcomer": 2.0})])
+    export(store, where, out, start="2025-07-20")
+    assert in_files(out) == in_store(store)
+    rows = ask(tmp_path, "SELECT temp, newcomer FROM lake ORDER BY timestamp")
+    assert rows == [(1.0, None), (None, 2.0)]
 
 
 def test_arrow_reads_the_folder_as_one_table_with_the_documented_columns(tmp_path: Path) -> None:
@@ -345,6 +360,29 @@ async def test_killed_in_the_middle_it_leaves_whole_files_and_the_next_run_makes
     assert msgspec.json.decode(said)["points"] == len(expected)
     assert in_files(out) == expected
     assert not hidden()
+
+
+def test_memory_does_not_grow_with_what_is_exported(tmp_path: Path) -> None:
+    """Ten million points with EXPORT_POINTS=10000000."""
+    where, out = place(tmp_path), tmp_path / "lake"
+    metrics = {f"metric{number}": float(number) for number in range(10)}
+    moments = int(os.environ.get("EXPORT_POINTS", "100000")) // (len(metrics) * 100)
+    store = open_store(where, writable=True)
+    for begin in range(0, moments, 100):
+        times = range(begin, min(begin + 100, moments))
+        gpus = [f"GPU-{number}" for number in range(100)]
+        store.write([on("h", at * 1000, uuid, metrics) for at in times for uuid in gpus])
+    process = subprocess.Popen(command(where, out), stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None
+        said = msgspec.json.decode(process.stdout.read())
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert said["points"] == store.stats().points
+    assert usage.ru_maxrss < MOST_KILOBYTES
+    total = ask(tmp_path, "SELECT count(*), sum(metric9), count(DISTINCT gpu_id) FROM lake")
+    assert total == [(moments * 100, moments * 100 * 9.0, 100)]
 
 
 def command(where: StorePlace, out: Path) -> list[str]:

@@ -21,6 +21,3 @@ def test_a_file_is_stored_there_and_the_books_are_counted_there(
     assert (books["points stored"], books["lost"], books["GPUs"]) == (1200, 0, 24)
     for open_it in opening_db(victoria, db):
         assert open_it(writable=False).stats().points == 1200
-    done = telemetry(*arguments, "--store", "victoriametrics", VICTORIAMETRICS_DB=db)
-    assert done.returncode == 2
-    assert "STORE=victoriametrics needs VICTORIAMETRICS_URL" in done.stderr

@@ -16,10 +16,9 @@ from tests.storage.samples import T0, gpu, points, sample
 from tests.storage.test_influx_tls import certificate
 from tests.support.front import front
 from tests.support.stores import OpenStore, opening_db
-from tests.support.victoria import VictoriaMetrics, running_victoria
+from tests.support.victoria import VictoriaMetrics, new_db, running_victoria
 
 ANY = GpuFilter()
-ALL = '{db!=""}'
 DAY_MS = 86_400_000
 
 
@@ -31,18 +30,23 @@ def one_of(server: VictoriaMetrics, **given: object) -> Store:
 
 class TestLayout:
     @pytest.fixture
-    def server(self, tmp_path: Path) -> Iterator[VictoriaMetrics]:
-        with running_victoria(tmp_path) as server:
-            yield server
+    def db(self) -> str:
+        return new_db()
 
-    def test_a_metric_is_a_series_of_its_own_name(self, server: VictoriaMetrics) -> None:
+    @pytest.fixture
+    def open_it(self, victoria: VictoriaMetrics, db: str) -> Iterator[OpenStore]:
+        yield from opening_db(victoria, db)
+
+    def test_a_metric_is_a_series_of_its_own_name(
+        self, victoria: VictoriaMetrics, db: str, open_it: OpenStore
+    ) -> None:
         about = Gpu(uuid="GPU-a", hostname="h", pod="p", labels={"rack": "7"})
         values = {"temp": 41.5, "energy": 5e12, "odd": 1 / 3}
-        one_of(server).write([Sample(about, T0, values)])
-        own = {"db": "telemetry", "gpu": "GPU-a"}
+        open_it().write([Sample(about, T0, values)])
+        own = {"db": db, "gpu": "GPU-a"}
         found = {
             msgspec.json.encode(each.pop("metric"), order="sorted"): each
-            for each in (server.series(ALL))
+            for each in (victoria.series(all_of(db)))
         }
         expected = {
             "temp": (41.5, {}),
@@ -59,43 +63,46 @@ class TestLayout:
         ]
 
     def test_the_question_of_the_documentation_names_the_host(
-        self, server: VictoriaMetrics
+        self, victoria: VictoriaMetrics, db: str, open_it: OpenStore
     ) -> None:
         text = (Path(__file__).parents[2] / "docs" / "stores.md").read_text(encoding="utf-8")
         question = text.split("```promql\n")[1].split("```")[0]
         about = Gpu(uuid="GPU-a", hostname="h")
-        one_of(server).write([Sample(about, T0, {"DCGM_FI_DEV_GPU_UTIL": 97.0})])
-        (found,) = server.question(question, T0 / 1000 + 60)
+        open_it().write([Sample(about, T0, {"DCGM_FI_DEV_GPU_UTIL": 97.0})])
+        (found,) = victoria.question(question.replace("telemetry", db), T0 / 1000 + 60)
         assert (found["metric"]["hostname"], found["value"][1]) == ("h", "97")
 
-    def test_what_is_there_is_not_written_again(self, server: VictoriaMetrics) -> None:
+    def test_what_is_there_is_not_written_again(
+        self, victoria: VictoriaMetrics, db: str, open_it: OpenStore
+    ) -> None:
         samples = [sample("a", at, util=at, temp=0.1 + 0.2) for at in range(5)]
-        store = one_of(server)
+        store = open_it()
         store.write(samples)
-        before = server.count()
+        before = victoria.count(all_of(db))
         store.write(samples)
-        one_of(server).write(samples)  # a collector that was started anew
-        after = server.count()
+        open_it().write(samples)  # a collector that was started anew
+        after = victoria.count(all_of(db))
         assert {name: after[name] for name in ("util", "_bits", "_seen")} == {
             name: before[name] for name in ("util", "_bits", "_seen")
         }
 
     def test_the_value_that_was_written_last_stands_whoever_writes(
-        self, server: VictoriaMetrics
+        self, victoria: VictoriaMetrics, db: str, open_it: OpenStore
     ) -> None:
-        one, other = one_of(server), one_of(server)
+        one, other = open_it(), open_it()
         for store, value in ((one, 3.0), (other, 1.0), (one, 2.0), (other, 1 / 3), (one, -0.0)):
             store.write([sample("a", 0, m=value), sample("a", 1, m=7)])
             assert [p.value.hex() for p in points(store, "GPU-a")] == [value.hex(), (7.0).hex()]
         assert other.stats().points == 2
 
-    def test_points_that_lie_there_twice_count_once(self, server: VictoriaMetrics) -> None:
-        store = one_of(server)
+    def test_points_that_lie_there_twice_count_once(
+        self, victoria: VictoriaMetrics, db: str, open_it: OpenStore
+    ) -> None:
+        store = open_it()
         store.write([sample("a", at, util=at, odd=at / 3) for at in range(5)])
         before, found = store.stats(), points(store, "GPU-a")
-        lines = [msgspec.json.encode(series) for series in server.series(ALL)]
-        server.ask("/api/v1/import", b"\n".join(lines))
-        assert server.count()["util"] == 10
+        victoria.ask("/api/v1/import", export(victoria, db))
+        assert victoria.count(all_of(db))["util"] == 10
         assert store.stats() == before
         assert points(store, "GPU-a") == found
         record = store.gpu("GPU-a")
@@ -222,6 +229,11 @@ def test_a_server_that_is_started_anew_before_the_disk_has_it_is_noticed(
         assert store.stats().points == 2
 
 
-def export(server: VictoriaMetrics) -> bytes:
-    """All that lies in a server, as it takes it."""
-    return b"\n".join(msgspec.json.encode(series) for series in server.series(ALL))
+def all_of(db: str) -> str:
+    """Everything of one store."""
+    return f'{{db="{db}"}}'
+
+
+def export(server: VictoriaMetrics, db: str = "telemetry") -> bytes:
+    """All that lies in a server of one store, as it takes it."""
+    return b"\n".join(msgspec.json.encode(series) for series in server.series(all_of(db)))

@@ -18,7 +18,7 @@ from tests.support.answering import Told, answering
 from tests.support.stores import OpenStore, opening_db
 from tests.support.victoria import VictoriaMetrics, running_victoria
 
-CALLS = 15
+CALLS = 10
 ONE = b'{"metric":{"__name__":"m","gpu":"a"},"values":[1],"timestamps":[1752871354000]}\n'
 
 

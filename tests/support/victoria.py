@@ -86,10 +86,10 @@ class VictoriaMetrics:
         lines = self.ask(f"/api/v1/export?{query}").splitlines()
         return [json.loads(line) for line in lines]
 
-    def count(self) -> dict[str, int]:
-        """How many points each name has, of all series together."""
+    def count(self, selector: str = EVERYTHING) -> dict[str, int]:
+        """How many points each name has, of some series together."""
         found: dict[str, int] = {}
-        for series in self.series(EVERYTHING):
+        for series in self.series(selector):
             name = series["metric"]["__name__"]
             found[name] = found.get(name, 0) + len(series["values"])
         return found
