@@ -19,10 +19,11 @@ from common.storage.base import (
 from common.storage.influx_lines import decode
 from common.storage.slices import Fetch, gather, groups_page, ids_page
 from common.storage.victoria_identity import identities
-from common.storage.victoria_lines import BITS, FIRST_SEEN, GPU, METRIC, NAME
+from common.storage.victoria_lines import BITS, GPU, INFO, METRIC, NAME
 from common.storage.victoria_link import Link
 from common.storage.victoria_points import Gathered, points, windows
 from common.storage.victoria_query import Selectors, over
+from common.storage.victoria_times import Times
 
 ALL_AT_ONCE = 3
 """A page of over a third of the fleet is asked for as a whole."""
@@ -36,10 +37,11 @@ class Reader:
     def __init__(self, link: Link, db: str) -> None:
         self._link = link
         self._select = Selectors(db)
+        self._times = Times(link, self._select)
 
     def gpus(self, which: GpuFilter, limit: int, after: str, offset: int) -> list[GpuRecord]:
         """See `Store.gpus`."""
-        last = self._times("max_over_time", None)
+        last = self._times.last(None)
         ids: Iterable[str] = sorted(last)
         wanted = {"hostname": which.host, "model": which.model, "namespace": which.namespace}
         asked = {name: value for name, value in wanted.items() if value is not None}
@@ -58,7 +60,7 @@ class Reader:
 
     def gpu_ids(self) -> list[str]:
         """See `Store.gpu_ids`."""
-        return sorted(self._times("max_over_time", None))
+        return sorted(self._times.whole(over("max_over_time", self._select.own(INFO))))
 
     def gpu(self, gpu_id: str) -> GpuRecord | None:
         """See `Store.gpu`."""
@@ -109,10 +111,11 @@ class Reader:
 
     def stats(self) -> StoreStats:
         """See `Store.stats`."""
-        first = self._times("min_over_time", None)
-        last = self._times("max_over_time", None)
+        seen = self._select.seen()
+        last = self._times.last(None)
+        first = self._times.whole(over("min_over_time", seen))
         # the values of these series are their times: as many as are distinct
-        samples = self._times("distinct_over_time", None)
+        samples = self._times.whole(over("distinct_over_time", seen))
         who = self._identities(None)
         return StoreStats(
             gpus=len(last),
@@ -126,12 +129,11 @@ class Reader:
 
     def first_told(self, ids: Collection[str]) -> dict[str, int]:
         """When each of some GPUs was first seen, as far as that was ever written down."""
-        selector = self._select.own(FIRST_SEEN, ids)
-        return self._whole(over("min_over_time", selector))
+        return self._times.first(ids)
 
     def last_seen(self, ids: Collection[str]) -> dict[str, int]:
         """When each of some GPUs was last seen, as far as it ever was; of others perhaps too."""
-        return self._times("max_over_time", ids)
+        return self._times.last(ids)
 
     def gathered(
         self, ids: Collection[str], metrics: Collection[str], start_ms: int, end_ms: int
@@ -141,23 +143,12 @@ class Reader:
         return Gathered().take(self._link.export(selectors, start_ms, end_ms))
 
     def _gather(self, query: TelemetryQuery | WindowQuery, fetch: Fetch) -> Telemetry | None:
-        bounds = self._bounds(query.gpu_id, query.start_ms, query.end_ms)
-        if bounds is None:
-            known = self.gpu_metrics(query.gpu_id) is not None
-            return Telemetry([], None) if known else None
-        return gather(query, *bounds, fetch)
-
-    def _bounds(self, gpu_id: str, start_ms: int, end_ms: int) -> tuple[int, int] | None:
-        """The first and last times that a GPU has in a range."""
-        start_ms, end_ms = max(start_ms, EARLIEST_MS), min(end_ms, LATEST_MS)
-        if start_ms > end_ms:
+        start, end = query.start_ms, query.end_ms
+        try:
+            bounds = self._times.bounds(query.gpu_id, start, end, descending=query.descending)
+        except LookupError:
             return None
-        seen = self._select.seen([gpu_id])
-        found = [
-            self._whole(over(function, seen, start_ms, end_ms), end_ms).get(gpu_id)
-            for function in ("min_over_time", "max_over_time")
-        ]
-        return None if found[0] is None or found[1] is None else (found[0], found[1])
+        return Telemetry([], None) if bounds is None else gather(query, *bounds, fetch)
 
     def _metrics(self, ids: Collection[str] | None) -> list[str]:
         range_ = (EARLIEST_MS, LATEST_MS)
@@ -165,22 +156,13 @@ class Reader:
         names |= set(self._link.values(METRIC, [self._select.own(BITS, ids)], *range_))
         return sorted(map(decode, names))
 
-    def _times(self, function: str, ids: Collection[str] | None) -> dict[str, int]:
-        """A function of the times at which each GPU was seen."""
-        return self._whole(over(function, self._select.seen(ids)))
-
-    def _whole(self, question: str, at_ms: int = LATEST_MS) -> dict[str, int]:
-        """The whole number that a question comes to for each GPU."""
-        found = self._link.ask(question, at_ms)
-        return {decode(each.metric[GPU]): int(float(each.value[1])) for each in found}
-
     def _identities(self, ids: Collection[str] | None) -> dict[str, Gpu]:
         question = over("max_over_time", self._select.identities(ids))
         return identities(self._link.ask(question, LATEST_MS))
 
     def _groups(self, name: str) -> dict[str, list[int]]:
         """When the GPUs of each value of a field were last seen."""
-        seen = self._times("max_over_time", None)
+        seen = self._times.last(None)
         groups: dict[str, list[int]] = defaultdict(list)
         for gpu_id, gpu in self._identities(None).items():
             if (value := getattr(gpu, name)) and gpu_id in seen:
@@ -190,17 +172,16 @@ class Reader:
     def _records(self, ids: list[str]) -> list[GpuRecord]:
         if not ids:
             return []
-        last = self._times("max_over_time", ids)
+        last = self._times.last(ids)
         known = [gpu_id for gpu_id in ids if gpu_id in last]
         if not known:
             return []
-        first, told = self._times("min_over_time", known), self.first_told(known)
-        who, counted = self._identities(known), self._points(known)
+        first, who, counted = self._times.first(known), self._identities(known), self._points(known)
         return [
             GpuRecord(
                 gpu_id,
                 who.get(gpu_id, Gpu()),
-                min(first[gpu_id], told.get(gpu_id, first[gpu_id])),
+                first[gpu_id],
                 last[gpu_id],
                 counted[gpu_id],
             )
@@ -213,9 +194,9 @@ class Reader:
         if not self._counts_once():
             return self._counted(ids, EARLIEST_MS, LATEST_MS)
         question = f"sum({over('count_over_time', self._select.counted(ids))}) by ({GPU})"
-        counted = Counter(self._whole(question))
+        counted = Counter(self._times.whole(question))
         written_again = f"count({over('count_over_time', self._select.rewritten(ids))}) by ({GPU})"
-        for gpu_id in self._whole(written_again):
+        for gpu_id in self._times.whole(written_again):
             counted |= {gpu_id: 0}
             counted[gpu_id] = self._counted([gpu_id], EARLIEST_MS, LATEST_MS)[gpu_id]
         return counted

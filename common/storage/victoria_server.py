@@ -10,7 +10,7 @@ FUTURE_SECONDS = 2 * DAY_SECONDS
 _FLAG = re.compile(r'^flag\{name="([^"]+)", value="([^"]*)"', re.MULTILINE)
 _STARTED = re.compile(r"^vm_app_start_timestamp (\d+)", re.MULTILINE)
 _UPTIME = re.compile(r"^vm_app_uptime_seconds (\d+)", re.MULTILINE)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdwy])?")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdwMy])?")
 _SECONDS = {
     "ms": 0.001,
     "s": 1.0,
@@ -18,9 +18,9 @@ _SECONDS = {
     "h": 3600.0,
     "d": DAY_SECONDS,
     "w": 7 * DAY_SECONDS,
+    "M": 31 * DAY_SECONDS,
     "y": 365 * DAY_SECONDS,
 }
-_MONTH_SECONDS = 31 * DAY_SECONDS
 
 
 class Server(NamedTuple):
@@ -49,7 +49,7 @@ def read_server(page: str) -> Server:
     return Server(
         int(started[1]),
         int(uptime[1]),
-        seconds_of(flags.get("retentionPeriod", "1"), _MONTH_SECONDS),
+        seconds_of(flags.get("retentionPeriod", "1"), _SECONDS["M"]),
         seconds_of(flags.get("futureRetention", "2d"), 1.0) or FUTURE_SECONDS,
         int(flags.get("precisionBits", "64")),
         seconds_of(flags.get("dedup.minScrapeInterval", "0"), 1.0) == _SECONDS["ms"],

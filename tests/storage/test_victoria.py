@@ -12,7 +12,7 @@ from common.errors import StoreUnavailable
 from common.models import Gpu, Sample
 from common.storage.base import GpuFilter, Point, Store, StoreRefused, WriteRefused
 from common.storage.victoria_link import Link
-from tests.storage.samples import T0, gpu, points, sample
+from tests.storage.samples import T0, gpu, pages, points, sample
 from tests.storage.test_influx_tls import certificate
 from tests.support.front import front
 from tests.support.stores import OpenStore, opening_db
@@ -140,6 +140,33 @@ class TestCounting:
             record = store.gpu("GPU-a")
             assert record is not None
             assert record.gpu.labels == labels
+
+
+class TestTimes:
+    def test_the_last_moment_is_found_in_the_hour_that_was_told(self, open_db: OpenStore) -> None:
+        store = open_db()
+        for at in (0, 1, 3_599, 7_300, 7_301, 7_302):
+            store.write([sample("a", at, m=at)])
+        store.write([sample(f"b{hour}", hour * 3_600, m=1) for hour in range(60)])
+        seen = {record.id: record.last_seen for record in store.gpus(ANY, 100)}
+        expected = {f"GPU-b{hour}": T0 + hour * 3_600_000 for hour in range(60)}
+        assert seen == {"GPU-a": T0 + 7_302_000, **expected}
+        assert open_db().gpu("GPU-a") == store.gpu("GPU-a")
+
+    @pytest.mark.parametrize("descending", [False, True])
+    def test_pages_go_over_gaps_of_months(self, open_db: OpenStore, descending: bool) -> None:
+        begin, day = -200 * 86_400, 86_400
+        times = [begin + at for at in (0, 5, 90 * day, 90 * day + 1, 200 * day)]
+        store = open_db()
+        store.write([sample("a", at, m=at, n=at) for at in times])
+        wanted = [float(at) for at in times for _ in "mn"]
+        found = [p.value for p in pages(store, "GPU-a", 3, descending=descending)]
+        assert found == sorted(wanted, reverse=descending)
+        after = T0 + begin * 1000 + 6_000
+        gap = {"start_ms": after, "end_ms": after + 80 * DAY_MS}
+        assert pages(store, "GPU-a", 3, descending=descending, **gap) == []
+        late = {"start_ms": after, "end_ms": after + 100 * DAY_MS}
+        assert len(pages(store, "GPU-a", 3, descending=descending, **late)) == 4
 
 
 class TestServer:
