@@ -1,9 +1,12 @@
 """What VictoriaMetrics' answers mean for whoever writes or asks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
+from urllib.parse import urlsplit
 
 import msgspec
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, SSLError
 
 from common.errors import StoreUnavailable
@@ -33,18 +36,18 @@ def understood(where: str) -> Iterator[None]:
         raise StoreUnavailable(f"{where} answered no series: {error}") from error
 
 
-def check_status(
-    where: str, status: int, body: bytes, headers: Mapping[str, str], *, writing: bool = False
-) -> None:
-    """Return for a status of success; raise what any other means.
+def raise_for(
+    where: str, url: str, answer: BaseHTTPResponse, body: bytes, *, writing: bool = False
+) -> NoReturn:
+    """Raise what an answer without success means.
 
     The server refuses no point for what it is: a write is only ever refused for its size.
     """
-    if 200 <= status < 300:
-        return
-    words = f"{where} answered {status}: {' '.join(body.decode(errors='replace').split())}"
+    status = answer.status
+    said = " ".join(body.decode(errors="replace").split())
+    words = f"{where} answered {status} to {urlsplit(url).path}: {said}"
     if writing and status == TOO_LARGE:
         raise WriteRefused(words[:MAX_WORDS])
     if status in (UNANSWERABLE, TOO_MANY) or status >= 500:
-        raise StoreUnavailable(words[:MAX_WORDS], retry_after_seconds=retry_after(headers))
+        raise StoreUnavailable(words[:MAX_WORDS], retry_after_seconds=retry_after(answer.headers))
     raise StoreRefused(words[:MAX_WORDS])

@@ -12,7 +12,7 @@ import urllib3
 
 from common.errors import StoreUnavailable
 from common.storage.bodies import bodies, packed
-from common.storage.victoria_answers import check_status, failures
+from common.storage.victoria_answers import failures, raise_for
 from common.storage.victoria_server import Server, read_server
 from common.storage.victoria_shapes import NAMES, SERIES, SNAPSHOT, VECTOR, Element, Series
 
@@ -174,7 +174,7 @@ class Link:
             try:
                 if not 200 <= answer.status < 300:
                     words = answer.read(MAX_ERROR_BYTES)
-                    check_status(self.where, answer.status, words, answer.headers, writing=writing)
+                    raise_for(self.where, url, answer, words, writing=writing)
                 yield answer
                 whole = True
             finally:

@@ -23,7 +23,7 @@ from common.storage.victoria_lines import BITS, GPU, INFO, METRIC, NAME
 from common.storage.victoria_link import Link
 from common.storage.victoria_points import Gathered, points, windows
 from common.storage.victoria_query import Selectors, over
-from common.storage.victoria_times import Times
+from common.storage.victoria_times import Times, UnknownGpu
 
 ALL_AT_ONCE = 3
 """A page of over a third of the fleet is asked for as a whole."""
@@ -146,7 +146,7 @@ class Reader:
         start, end = query.start_ms, query.end_ms
         try:
             bounds = self._times.bounds(query.gpu_id, start, end, descending=query.descending)
-        except LookupError:
+        except UnknownGpu:
             return None
         return Telemetry([], None) if bounds is None else gather(query, *bounds, fetch)
 

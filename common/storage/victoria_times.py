@@ -19,6 +19,10 @@ MAX_RANGES = 24
 WIDER = 4
 
 
+class UnknownGpu(Exception):
+    """A GPU of that id was never told of."""
+
+
 class Times:
     """Questions about the times of GPUs; for any number of threads at once."""
 
@@ -49,9 +53,11 @@ class Times:
     ) -> tuple[int, int] | None:
         """A range that holds all that a GPU has in another, exact at the end that comes first.
 
-        Raises LookupError for a GPU that is not known.
+        Raises UnknownGpu for one that was never told of.
         """
-        first, last = self.first([gpu_id])[gpu_id], self.last([gpu_id])[gpu_id]
+        first, last = self.first([gpu_id]).get(gpu_id), self.last([gpu_id]).get(gpu_id)
+        if first is None or last is None:
+            raise UnknownGpu(gpu_id)
         first, last = max(first, start_ms), min(last, end_ms)
         width = HOUR_MS
         while first <= last:

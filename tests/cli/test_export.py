@@ -31,6 +31,7 @@ from common.storage.factory import open_store
 from common.storage.options import StorePlace
 from streamer.sources.generator import write_csv
 from tests.streamer.reading import read_bytes
+from tests.support.victoria import VictoriaMetrics, new_db, victoria_options
 from tests.support.waiting import until
 
 BEFORE_MIDNIGHT = datetime(2025, 7, 18, 23, 59, 50, tzinfo=UTC)
@@ -124,6 +125,16 @@ def test_every_value_is_in_one_file_and_no_other_is(tmp_path: Path, kind: str) -
     assert (summary.points, summary.rows) == (len(expected), len({key[:2] for key in expected}))
     assert (summary.days, summary.kept) == (2, 0)
     assert summary.files == len(files(tmp_path / "lake")) - 1  # the lock is beside them
+
+
+def test_a_servers_points_are_exported_as_files_are(
+    tmp_path: Path, victoria: VictoriaMetrics
+) -> None:
+    where = StorePlace(store="victoriametrics", **victoria_options(victoria, new_db()))
+    store = filled(where, fleet())
+    export(store, where, tmp_path / "lake")
+    assert in_files(tmp_path / "lake") == in_store(store)
+    store.close()
 
 
 def test_duckdb_counts_sums_and_groups_as_the_store(tmp_path: Path) -> None:

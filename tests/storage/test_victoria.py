@@ -189,6 +189,13 @@ class TestServer:
         ):
             one_of(server)
 
+    def test_one_that_cannot_be_made_to_sync_is_said_to_be(self, tmp_path: Path) -> None:
+        with running_victoria(tmp_path, "-snapshotAuthKey=canary") as server:
+            store = one_of(server)
+            with pytest.raises(StoreRefused, match="answered 400 to /snapshot/create"):
+                store.write([sample("a", 0, m=1)])
+            one_of(server, victoriametrics_durability="accepted").write([sample("a", 1, m=1)])
+
     def test_who_asks_must_be_who_he_says(self, tmp_path: Path) -> None:
         flags = ("-httpAuth.username=fleet", "-httpAuth.password=canary")
         with running_victoria(tmp_path, *flags) as server:

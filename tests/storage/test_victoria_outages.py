@@ -136,7 +136,9 @@ def link_to(url: str) -> Link:
 def test_what_an_answer_to_a_write_means(status: int, error: type[Exception]) -> None:
     headers = {"Retry-After": "7", "Location": "http://127.0.0.1:1/"}
     with answering(Told(status, b"its own words", headers)) as server:
-        with pytest.raises(error, match=f"answered {status}: its own words") as raised:
+        with pytest.raises(
+            error, match=f"answered {status} to /api/v1/import: its own words"
+        ) as raised:
             link_to(server.url).send([ONE])
         assert isinstance(raised.value, StoreRefused) == (error is StoreRefused)
         if error is StoreUnavailable:
