@@ -71,9 +71,15 @@ class Link:
             maxsize=CONNECTIONS,
             retries=False,
             timeout=urllib3.Timeout(timeout_seconds),
-            ssl_context=ssl.create_default_context(cafile=ca_file),
+            ssl_context=self._trust(ca_file),
         )
         self._server: tuple[float, Server] | None = None
+
+    def _trust(self, ca_file: Path | None) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=ca_file)
+        except OSError as error:
+            raise StoreRefused(f"{self.where}: no CAs in {ca_file}: {error}") from error
 
     def close(self) -> None:
         """Close the connections."""
