@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import urllib3
 
 from common.errors import StoreUnavailable
+from common.storage.base import StoreRefused
 from common.storage.bodies import bodies, packed
 from common.storage.victoria_answers import failures, raise_for
 from common.storage.victoria_server import Server, read_server

@@ -215,7 +215,7 @@ class TestServer:
         with running_victoria(tmp_path / "data", *flags, scheme="https") as server:
             one_of(server, victoriametrics_ca_file=ours).write([sample("a", 0, m=1)])
             for wrong in (another, None, tmp_path / "absent.pem", key):
-                with pytest.raises(StoreRefused, match="certificate|no CAs in"):
+                with pytest.raises(StoreRefused, match=r"certificate|no CAs in"):
                     one_of(server, victoriametrics_ca_file=wrong)
 
 
