@@ -4,6 +4,7 @@ import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
@@ -68,23 +69,25 @@ class Link:
         self._places = places
         self._headers = dict(headers)
         self._timeout_seconds = timeout_seconds
-        self._pool = urllib3.PoolManager(
-            maxsize=CONNECTIONS,
-            retries=False,
-            timeout=urllib3.Timeout(timeout_seconds),
-            ssl_context=self._trust(ca_file),
-        )
+        self._ca_file = ca_file
         self._server: tuple[float, Server] | None = None
 
-    def _trust(self, ca_file: Path | None) -> ssl.SSLContext:
+    @cached_property
+    def _pool(self) -> urllib3.PoolManager:
+        """The connections; who only opens a store never fails."""
         try:
-            return ssl.create_default_context(cafile=ca_file)
+            trust = ssl.create_default_context(cafile=self._ca_file)
         except OSError as error:
-            raise StoreRefused(f"{self.where}: no CAs in {ca_file}: {error}") from error
+            raise StoreRefused(f"{self.where}: no CAs in {self._ca_file}: {error}") from error
+        timeout = urllib3.Timeout(self._timeout_seconds)
+        return urllib3.PoolManager(
+            maxsize=CONNECTIONS, retries=False, timeout=timeout, ssl_context=trust
+        )
 
     def close(self) -> None:
         """Close the connections."""
-        self._pool.clear()
+        if "_pool" in vars(self):
+            self._pool.clear()
 
     def check(self) -> None:
         """Return when questions are answered."""

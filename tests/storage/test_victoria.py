@@ -217,6 +217,9 @@ class TestServer:
             for wrong in (another, None, tmp_path / "absent.pem", key):
                 with pytest.raises(StoreRefused, match=r"certificate|no CAs in"):
                     one_of(server, victoriametrics_ca_file=wrong)
+                reader = one_of(server, writable=False, victoriametrics_ca_file=wrong)
+                with pytest.raises(StoreRefused):
+                    reader.stats()
 
 
 def test_a_cluster_is_written_and_asked_at_its_own_addresses(
