@@ -180,3 +180,11 @@ def test_memory_does_not_grow_with_what_is_exported(tmp_path: Path) -> None:
     assert usage.ru_maxrss < MOST_KILOBYTES
     total = ask(tmp_path, "SELECT count(*), sum(metric9), count(DISTINCT gpu_id) FROM lake")
     assert total == [(moments * 100, moments * 100 * 9.0, 100)]
+
+
+def test_what_a_broken_run_left_is_removed_by_the_next_one_of_any_days(tmp_path: Path) -> None:
+    left = tmp_path / "lake" / "day=2025-01-01" / "host=h" / HIDDEN
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half a file")
+    export(filled(place(tmp_path), [on("h")]), place(tmp_path), tmp_path / "lake")
+    assert not left.exists()
