@@ -18,7 +18,8 @@ from common.storage.base import GpuFilter, GpuRecord, Store
 from common.storage.factory import open_store
 
 EXIT_FAILED = 3
-GPUS_AT_ONCE = 1_000
+GPUS_AT_ONCE = 20
+"""A server counts the points of those that it is asked about: a few keep within its limits."""
 TRIES = 3
 """Of a file while the store gets to know metrics that it did not have before."""
 
