@@ -18,7 +18,6 @@ from tests.support.answering import Told, answering
 from tests.support.stores import OpenStore, opening_db
 from tests.support.victoria import VictoriaMetrics, running_victoria
 
-CALLS = 10
 ONE = b'{"metric":{"__name__":"m","gpu":"a"},"values":[1],"timestamps":[1752871354000]}\n'
 
 
@@ -37,20 +36,18 @@ def test_killed_in_the_middle_of_a_write_again_and_again(
     server: VictoriaMetrics, open_it: OpenStore
 ) -> None:
     store = open_it()
-    unanswered = 0
-    written = 0
+    unanswered, written = 0, 0
+    killed = threading.Event()
 
     def write() -> None:
         nonlocal unanswered, written
-        for call in range(CALLS):
-            while True:
-                try:
-                    store.write(fleet(call))
-                    break
-                except StoreUnavailable:
-                    unanswered += 1
-                    time.sleep(0.02)
-            written += 1
+        while not killed.is_set():
+            try:
+                store.write(fleet(written))
+                written += 1
+            except StoreUnavailable:
+                unanswered += 1
+                time.sleep(0.02)
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -62,17 +59,24 @@ def test_killed_in_the_middle_of_a_write_again_and_again(
         time.sleep(chance.uniform(0.0, 0.05))
         server.kill()
         server.start()
+    killed.set()
     writer.join()
-    assert written == CALLS
+    while True:
+        try:
+            store.write(fleet(written))  # the one that may have been cut off
+            break
+        except StoreUnavailable:
+            unanswered += 1
+    calls = written + 1
     assert unanswered
     server.kill()
     server.start()
     stats = store.stats()
-    assert (stats.samples, stats.points) == (CALLS * 400, CALLS * 400 * 2)
+    assert (stats.samples, stats.points) == (calls * 400, calls * 400 * 2)
     record = store.gpu("GPU-7")
     assert record is not None
-    assert (record.points, record.gpu.hostname) == (CALLS * 10 * 2, "host-7")
-    expected = [each for call in range(CALLS) for each in fleet(call)]
+    assert (record.points, record.gpu.hostname) == (calls * 10 * 2, "host-7")
+    expected = [each for call in range(calls) for each in fleet(call)]
     values = [s.metrics["util"] for s in expected if s.gpu.uuid == "GPU-7"]
     assert [p.value for p in points(store, "GPU-7", metrics=("util",))] == values
 
