@@ -49,6 +49,12 @@ WORKED_OUT = frozenset(
         "TLS_CA_FILE",
         "TLS_CERT_FILE",
         "TLS_KEY_FILE",
+        "VICTORIAMETRICS_INSERT_URL",
+        "VICTORIAMETRICS_PASSWORD",
+        "VICTORIAMETRICS_SELECT_URL",
+        "VICTORIAMETRICS_TOKEN",
+        "VICTORIAMETRICS_URL",
+        "VICTORIAMETRICS_USERNAME",
     }
 )
 _BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum"}

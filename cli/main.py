@@ -17,6 +17,8 @@ from cli.dlq import DlqPlan, run_dlq
 from cli.doctor.examine import Patient
 from cli.doctor.local import patients_of
 from cli.doctor.report import run_doctor
+from cli.export.command import run_export
+from cli.export.options import ExportOptions
 from cli.keys import keys
 from cli.ping import PingOptions, run_ping
 from cli.run import RunPlan, run_once
@@ -43,6 +45,7 @@ SERVICES: dict[str, tuple[Any, Callable[..., Any], str]] = {
 }
 COMMANDS: dict[str, tuple[Any, Callable[..., int], str]] = {
     "scale": (ScaleOptions, run_scale, "Empty brokers that are to go, let the others work again."),
+    "export": (ExportOptions, run_export, "Write a store's points as Parquet, by day and host."),
     "ping": (PingOptions, run_ping, "Send a message through the queue and back, and end."),
 }
 DEFAULT_DATA_DIR = Path(".telemetry")
@@ -74,7 +77,7 @@ StoreKind = Annotated[
     str,
     typer.Option(
         metavar="|".join(kind for kind in KINDS if kind != "memory"),
-        help="Where points come to rest; influxdb takes INFLUXDB_* from the environment.",
+        help="Where points come to rest; a server takes its options from the environment.",
     ),
 ]
 

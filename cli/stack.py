@@ -18,13 +18,13 @@ from cli.tls import TlsOptions
 from cli.watchers import NOBODY, Beside, Watchers, watcher_plans
 from common.lock import DirectoryTakenError, lock_directory, unlock
 from common.options import refuse
-from common.storage.options import StoreOptions
+from common.storage.options import SERVED, StoreOptions
 
 TOPIC = "telemetry"
 GROUP = "collectors"
 REQUEST_SECONDS = 5.0
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "LOG_LEVEL", "TZ")
-STORE_PASSED_ON = ("INFLUXDB_", "STORE_RETENTION")
+STORE_PASSED_ON = ("INFLUXDB_", "VICTORIAMETRICS_", "STORE_RETENTION")
 """How the names of options about the store begin, where it is a server's."""
 
 
@@ -176,7 +176,7 @@ def store_options(plan: StackPlan, service_token: str) -> StoreOptions:
 
 def store_environment(plan: StackPlan) -> dict[str, str]:
     """Where the store is: in this stack's directory, or a server that our own environment names."""
-    if plan.store != "influxdb":
+    if plan.store not in SERVED:
         paths = {"SQLITE_PATH": plan.store_path, "JSONL_PATH": plan.jsonl_path}
         return {"STORE": plan.store, **{name: str(path) for name, path in paths.items()}}
     names = [name for name in os.environ if name.startswith(STORE_PASSED_ON)]

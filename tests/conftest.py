@@ -1,17 +1,33 @@
 """What tests of several services share."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.influx import InfluxServer, new_bucket, running_influxd
-from tests.support.stores import OpenStore, opening_bucket
+from tests.support.stores import OpenStore, opening_bucket, opening_db
+from tests.support.victoria import VictoriaMetrics, new_db, running_victoria
+
+MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="session")
 def influxd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxServer]:
     """One InfluxDB server for all tests of this process that do not break it."""
     with running_influxd(tmp_path_factory.mktemp("influxd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def victoria() -> Iterator[VictoriaMetrics]:
+    """One VictoriaMetrics for all tests of this process that do not break it."""
+    where = MEMORY if MEMORY.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(dir=where) as directory,
+        running_victoria(Path(directory)) as server,
+    ):
         yield server
 
 
@@ -26,3 +42,9 @@ def bucket(influxd: InfluxServer) -> Iterator[str]:
 def open_bucket(influxd: InfluxServer, bucket: str) -> Iterator[OpenStore]:
     """Opens the test's bucket with the given options."""
     yield from opening_bucket(influxd, bucket)
+
+
+@pytest.fixture
+def open_db(victoria: VictoriaMetrics) -> Iterator[OpenStore]:
+    """Opens a store in VictoriaMetrics that is the test's own, with the given options."""
+    yield from opening_db(victoria, new_db())

@@ -41,6 +41,8 @@ def remedy_for(options: StoreOptions) -> str:
     """What to look at, by the kind of store."""
     if options.store == "influxdb":
         return "look at INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG and INFLUXDB_BUCKET"
+    if options.store == "victoriametrics":
+        return "look at VICTORIAMETRICS_URL, its credentials, and the flags of the server"
     return "name another file in SQLITE_PATH, or put back the one that belongs there"
 
 

@@ -5,11 +5,12 @@ import math
 from common.storage.base import Store, StoreRefused
 from common.storage.jsonl import JsonlLimits, JsonlStore
 from common.storage.memory import MemoryStore
-from common.storage.options import StoreOptions
+from common.storage.options import StorePlace
+from common.storage.served import ServedStore
 from common.storage.sqlite import SqliteStore
 
 
-def open_store(options: StoreOptions, *, writable: bool) -> Store:
+def open_store(options: StorePlace, *, writable: bool) -> Store:
     """Open the store that the options name.
 
     Raises StoreRefused for data that this release must not touch, StoreUnavailable when a
@@ -23,10 +24,12 @@ def open_store(options: StoreOptions, *, writable: bool) -> Store:
         return open_memory(writable=writable)
     if options.store == "influxdb":
         return open_influx(options, writable=writable)
+    if options.store == "victoriametrics":
+        return open_victoria(options, writable=writable)
     raise ValueError(f"unknown kind of store: {options.store}")
 
 
-def open_jsonl(options: StoreOptions, *, writable: bool) -> Store:
+def open_jsonl(options: StorePlace, *, writable: bool) -> Store:
     """Open the store in a directory of plain files."""
     limits = JsonlLimits(
         file_bytes=options.jsonl_file_bytes,
@@ -46,7 +49,7 @@ def open_memory(*, writable: bool) -> Store:
     return MemoryStore()
 
 
-def open_influx(options: StoreOptions, *, writable: bool) -> Store:
+def open_influx(options: StorePlace, *, writable: bool) -> Store:
     """Open the store in an InfluxDB bucket; its client is loaded for those who use it only."""
     from common.storage.influx import InfluxStore
     from common.storage.influx_link import Link
@@ -61,6 +64,41 @@ def open_influx(options: StoreOptions, *, writable: bool) -> Store:
     )
     retention_seconds = math.ceil(options.retention_seconds)
     store = InfluxStore(link, writable=writable, retention_seconds=retention_seconds)
+    return prepared(store)
+
+
+def open_victoria(options: StorePlace, *, writable: bool) -> Store:
+    """Open the store in a VictoriaMetrics server; its client is loaded for those who use it."""
+    from common.storage.victoria import VictoriaStore
+    from common.storage.victoria_link import Link, Places, credentials
+
+    places = Places.single(options.victoriametrics_url)
+    if not options.victoriametrics_url:
+        places = Places.cluster(
+            options.victoriametrics_insert_url, options.victoriametrics_select_url
+        )
+    link = Link(
+        places,
+        credentials(
+            options.victoriametrics_token.get_secret_value(),
+            options.victoriametrics_username,
+            options.victoriametrics_password.get_secret_value(),
+        ),
+        options.victoriametrics_timeout_seconds,
+        options.victoriametrics_ca_file,
+    )
+    store = VictoriaStore(
+        link,
+        options.victoriametrics_db,
+        writable=writable,
+        durable=options.victoriametrics_durability == "disk",
+        retention_seconds=options.retention_seconds,
+    )
+    return prepared(store)
+
+
+def prepared(store: ServedStore) -> Store:
+    """See to a store's server; the store is closed when that fails."""
     try:
         store.prepare()
     except BaseException:

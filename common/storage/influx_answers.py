@@ -1,11 +1,8 @@
 """What InfluxDB's answers mean for whoever writes or asks."""
 
 import csv
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -14,10 +11,8 @@ from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
 
 from common.errors import StoreUnavailable
+from common.storage.answers import MAX_WORDS, retry_after
 from common.storage.base import StoreRefused, WriteRefused
-
-MAX_WORDS = 500
-MAX_RETRY_AFTER_SECONDS = 600.0
 
 MALFORMED, NOT_FOUND, TOO_LARGE, PARTLY_REFUSED, TOO_MANY = 400, 404, 413, 422, 429
 REFUSED_WRITES = (MALFORMED, PARTLY_REFUSED)
@@ -64,21 +59,6 @@ def _meaning(where: str, error: ApiException, *, writing: bool) -> Exception:
         wait = retry_after(error.headers)
         return StoreUnavailable(words[:MAX_WORDS], retry_after_seconds=wait)
     return StoreRefused(words[:MAX_WORDS])
-
-
-def retry_after(headers: Any) -> float | None:
-    """The seconds that ``Retry-After`` asks for, as a number or a date, within bounds."""
-    value = (headers or {}).get("Retry-After")
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (TypeError, ValueError):
-            return None
-    return None if math.isnan(seconds) else min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
 def _server_error(body: Any) -> ServerError | None:

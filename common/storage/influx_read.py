@@ -1,8 +1,6 @@
 """What an InfluxDB bucket is asked, and how its answers become the store's."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from itertools import islice
 
 from common.models import Gpu
 from common.storage import influx_flux as flux
@@ -19,8 +17,8 @@ from common.storage.base import (
 )
 from common.storage.influx_lines import SEEN, TAG, decode, encode_name
 from common.storage.influx_link import Link
-from common.storage.influx_pages import gather
 from common.storage.influx_rows import identities, points, to_ms, total
+from common.storage.slices import gather, groups_page, ids_page
 
 NAMING_COSTS = 3
 """How much dearer a GPU that is named in a question is than one in a question for all."""
@@ -205,14 +203,3 @@ class Reader:
             for gpu_id, tag in ((gpu_id, encode_name(gpu_id)) for gpu_id in ids)
             if tag in first and tag in last
         ]
-
-
-def ids_page(ids: Iterable[str], after: str, offset: int, limit: int) -> list[str]:
-    """A part of sorted ids."""
-    return list(islice((each for each in ids if each > after), offset, offset + limit))
-
-
-def groups_page(groups: dict[str, list[int]], after: str, limit: int) -> list[tuple[str, int, int]]:
-    """Names with how many they stand for and the latest time of those, by name."""
-    names = sorted(name for name in groups if name > after)[:limit]
-    return [(name, len(groups[name]), max(groups[name])) for name in names]

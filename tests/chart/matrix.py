@@ -31,6 +31,7 @@ OFF = ",".join(
     )
 )
 EXISTING = "auth.existingSecret=mine,influxdb.existingSecret=mine,grafana.existingSecret=mine"
+VICTORIA = "store.kind=victoriametrics,store.victoriametrics"
 INPUT = json.dumps({"configMap": "", "existingClaim": "exports"})
 
 MATRIX: dict[str, tuple[str, ...]] = {
@@ -56,6 +57,17 @@ MATRIX: dict[str, tuple[str, ...]] = {
         "influxdb.enabled=true",
     ),
     "jsonl": ("--set", "store.kind=jsonl"),
+    "victoriametrics": (
+        "--set",
+        f"{VICTORIA}.url=http://victoria:8428,{VICTORIA}.existingSecret=mine,collector.replicas=2",
+    ),
+    "victoriametrics-cluster": (
+        "--set",
+        f"{VICTORIA}.insertUrl=http://vminsert:8480/insert/0/prometheus,"
+        f"{VICTORIA}.selectUrl=http://vmselect:8481/select/0/prometheus,"
+        f"{VICTORIA}.existingSecret=mine,{VICTORIA}.username=fleet,"
+        "store.options.VICTORIAMETRICS_DURABILITY=accepted",
+    ),
     "encrypted": ("--set", "tls.existingSecret=mine,prometheus.enabled=true"),
     "sqlite-watched": ("--set", "prometheus.enabled=true,grafana.enabled=true"),
 }

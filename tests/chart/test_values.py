@@ -66,6 +66,9 @@ def test_every_option_can_be_set(service: str, tmp_path: Path) -> None:
     assert {name: as_text(value) for name, value in given.items()}.items() <= found.items()
     embedded = environment(container(render("--set", f"{FED},tls.existingSecret=x"), service))
     embedded |= environment(container(render("--set", f"{FED},store.kind=jsonl"), service))
+    for way in ("victoriametrics", "victoriametrics-cluster"):
+        served = render(*MATRIX[way], "--set", f"{FED}")
+        embedded |= environment(container(served, service))
     own = (found.keys() | embedded.keys()) & WORKED_OUT
     set_by_chart = own | {name.removesuffix("_FILE") for name in found.keys() | embedded.keys()}
     assert KNOWN[service] <= set_by_chart | NOT_OF_A_CHART | given.keys()
@@ -162,6 +165,7 @@ REFUSED = {
     "image.pullPolicy=Sometimes": "/image/pullPolicy'",
     "store.kind=files": "/store/kind'",
     "store.kind=influxdb": "/store/influxdb/url': minLength",
+    "store.kind=victoriametrics": "store.victoriametrics: name url",
     "grafana.enabled=true": "/grafana/prometheusUrl': minLength",
     "api.ingress.enabled=true": "/api/ingress/host': minLength",
     "streamer.enabled=true": "streamer.options: name a source",

@@ -10,13 +10,14 @@ from pydantic import SecretStr
 
 from common.storage.base import Store
 from common.storage.factory import open_store
-from common.storage.options import KINDS, StoreOptions
+from common.storage.options import KINDS, SERVED, StoreOptions
 from tests.support.influx import InfluxServer, influxdb_options, new_bucket
 from tests.support.stores import OpenStore
+from tests.support.victoria import VictoriaMetrics, new_db, victoria_options
 
 EMBEDDED = ("sqlite", "jsonl", "memory")
 """Stores that count what is new in a write, and whose retention is theirs to apply."""
-LASTING = ("sqlite", "jsonl", "influxdb")
+LASTING = ("sqlite", "jsonl", "influxdb", "victoriametrics")
 """Stores that are there for another process, and after their own."""
 WHOLE = ("sqlite", "jsonl")
 """Of these, those whose readers never see a part of a write."""
@@ -79,10 +80,15 @@ Place = Callable[[str], dict[str, Any]]
 @contextlib.contextmanager
 def places(kind: str, tmp_path: Path, request: pytest.FixtureRequest | None) -> Iterator[Place]:
     """Files in the test's folder, or buckets that are dropped at the end."""
-    if kind != "influxdb":
+    if kind not in SERVED:
         yield lambda name: {"sqlite_path": tmp_path / f"{name}.db", "jsonl_path": tmp_path / name}
         return
     assert request is not None
+    if kind == "victoriametrics":
+        victoria: VictoriaMetrics = request.getfixturevalue("victoria")
+        dbs: dict[str, str] = {}
+        yield lambda name: victoria_options(victoria, dbs.setdefault(name, new_db()))
+        return
     server: InfluxServer = request.getfixturevalue("influxd")
     buckets: dict[str, str] = {}
 

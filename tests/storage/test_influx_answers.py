@@ -7,6 +7,7 @@ from email.utils import format_datetime
 import pytest
 
 from common.errors import StoreUnavailable
+from common.storage.answers import MAX_RETRY_AFTER_SECONDS
 from common.storage.base import (
     GpuFilter,
     StoreRefused,
@@ -15,7 +16,6 @@ from common.storage.base import (
     WriteRefused,
 )
 from common.storage.influx import InfluxStore
-from common.storage.influx_answers import MAX_RETRY_AFTER_SECONDS
 from common.storage.influx_link import Link
 from common.storage.influx_read import Reader
 from tests.support.answering import AnsweringServer, Told, answering

@@ -63,3 +63,33 @@ def test_a_store_for_writing_says_at_once_that_its_server_is_away() -> None:
     with pytest.raises(StoreUnavailable, match="does not answer"):
         open_store(away, writable=True)
     open_store(away, writable=False).close()
+
+
+INSERT = "http://vminsert:8480/insert/0:7/prometheus"
+SELECT = "http://vmselect:8481/select/0:7/prometheus"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "needs VICTORIAMETRICS_URL, or both"),
+        ({"insert_url": INSERT}, "both VICTORIAMETRICS_INSERT_URL and VICTORIAMETRICS_SELECT_URL"),
+        ({"url": "http://h:1", "select_url": SELECT}, "needs VICTORIAMETRICS_URL, or both"),
+        ({"insert_url": INSERT, "select_url": SELECT}, "VICTORIAMETRICS_DURABILITY=accepted"),
+        (
+            {"url": "http://h:1", "token": SecretStr("canary"), "username": "fleet"},
+            "VICTORIAMETRICS_TOKEN and VICTORIAMETRICS_USERNAME exclude each other",
+        ),
+    ],
+)
+def test_victoriametrics_needs_to_be_told_where(given: dict[str, object], words: str) -> None:
+    named = {f"victoriametrics_{name}": value for name, value in given.items()}
+    with pytest.raises(ValidationError, match=words) as raised:
+        options(store="victoriametrics", **named)
+    assert "canary" not in str(raised.value)
+
+
+def test_a_cluster_that_is_told_of_in_full_is_taken() -> None:
+    given = {"victoriametrics_insert_url": INSERT, "victoriametrics_select_url": SELECT}
+    found = options(store="victoriametrics", victoriametrics_durability="accepted", **given)
+    assert SELECT in found.place()

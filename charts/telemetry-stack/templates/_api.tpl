@@ -15,9 +15,8 @@
   {{- include "telemetry.containerSecurity" . | nindent 2 }}
   volumeMounts:
     {{- include "telemetry.mounts" . | nindent 4 }}
-    {{- if ne .Values.store.kind "influxdb" }}
+    {{- if include "telemetry.embedded" . }}
     - {name: data, mountPath: /data}
-    {{- else }}
-    - {name: influxdb, mountPath: /secrets/influxdb, readOnly: true}
     {{- end }}
+    {{- include "telemetry.storeMount" . | nindent 4 }}
 {{- end -}}

@@ -69,5 +69,19 @@ http://{{ include "telemetry.fullname" . }}-influxdb:{{ .Values.influxdb.port }}
 
 {{/* Which pods the API runs in. */}}
 {{- define "telemetry.apiComponent" -}}
-{{- if ne .Values.store.kind "influxdb" -}}collector{{- else -}}api{{- end -}}
+{{- if include "telemetry.embedded" . -}}collector{{- else -}}api{{- end -}}
+{{- end -}}
+
+{{/* Whether the store lies on the collector's disk: not empty then. */}}
+{{- define "telemetry.embedded" -}}
+{{- if has .Values.store.kind (list "sqlite" "jsonl") -}}yes{{- end -}}
+{{- end -}}
+
+{{/* The secret of a store's server; empty when it asks for none. */}}
+{{- define "telemetry.storeSecret" -}}
+{{- if eq .Values.store.kind "influxdb" -}}
+{{- include "telemetry.influxSecret" . -}}
+{{- else if eq .Values.store.kind "victoriametrics" -}}
+{{- .Values.store.victoriametrics.existingSecret -}}
+{{- end -}}
 {{- end -}}

@@ -87,11 +87,21 @@ STORE: {{ .Values.store.kind }}
 SQLITE_PATH: /data/telemetry.db
 {{- else if eq .Values.store.kind "jsonl" }}
 JSONL_PATH: /data/jsonl
+{{- else if eq .Values.store.kind "victoriametrics" }}
+{{- with .Values.store.victoriametrics }}
+VICTORIAMETRICS_URL: {{ .url | quote }}
+VICTORIAMETRICS_INSERT_URL: {{ .insertUrl | quote }}
+VICTORIAMETRICS_SELECT_URL: {{ .selectUrl | quote }}
+VICTORIAMETRICS_USERNAME: {{ .username | quote }}
+{{- if .existingSecret }}
+{{ ternary "VICTORIAMETRICS_PASSWORD_FILE" "VICTORIAMETRICS_TOKEN_FILE" (ne .username "") }}: /secrets/store/{{ ternary "password" "token" (ne .username "") }}
+{{- end }}
+{{- end }}
 {{- else }}
 INFLUXDB_URL: {{ include "telemetry.influxUrl" . | quote }}
 INFLUXDB_ORG: {{ .Values.store.influxdb.org | quote }}
 INFLUXDB_BUCKET: {{ .Values.store.influxdb.bucket | quote }}
-INFLUXDB_TOKEN_FILE: /secrets/influxdb/token
+INFLUXDB_TOKEN_FILE: /secrets/store/token
 {{- end }}
 {{- range $name, $value := .Values.store.options }}
 {{ $name }}: {{ include "telemetry.text" $value | quote }}
@@ -157,12 +167,23 @@ lifecycle:
       {{- end }}
 {{- end -}}
 
-{{- define "telemetry.influxVolume" -}}
-- name: influxdb
+{{/* The credentials of a store's server, for those who open it. */}}
+{{- define "telemetry.storeVolume" -}}
+{{- with include "telemetry.storeSecret" . }}
+- name: store
   secret:
-    secretName: {{ include "telemetry.influxSecret" . }}
+    secretName: {{ . }}
     defaultMode: 0440
-    items: [{key: token, path: token}]
+    {{- $user := and (eq $.Values.store.kind "victoriametrics") (ne $.Values.store.victoriametrics.username "") }}
+    {{- $key := ternary "password" "token" $user }}
+    items: [{key: {{ $key }}, path: {{ $key }}}]
+{{- end }}
+{{- end -}}
+
+{{- define "telemetry.storeMount" -}}
+{{- if include "telemetry.storeSecret" . }}
+- {name: store, mountPath: /secrets/store, readOnly: true}
+{{- end }}
 {{- end -}}
 
 {{/* A claim of a StatefulSet. Takes root, component, persistence. */}}

@@ -5,6 +5,7 @@ gathered from slices of the range, each wider than the one before, until it is f
 """
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from common.storage.base import Point, Telemetry, TelemetryQuery, WindowQuery, page_of
 
@@ -52,3 +53,14 @@ def in_order(query: TelemetryQuery | WindowQuery, points: Iterable[Point]) -> li
         keyed = [each for each in keyed if each[0] > after]
     keyed.sort(key=lambda each: each[0])
     return [point for _, point in keyed]
+
+
+def ids_page(ids: Iterable[str], after: str, offset: int, limit: int) -> list[str]:
+    """A part of sorted ids."""
+    return list(islice((each for each in ids if each > after), offset, offset + limit))
+
+
+def groups_page(groups: dict[str, list[int]], after: str, limit: int) -> list[tuple[str, int, int]]:
+    """Names with how many they stand for and the latest time of those, by name."""
+    names = sorted(name for name in groups if name > after)[:limit]
+    return [(name, len(groups[name]), max(groups[name])) for name in names]

@@ -1,0 +1,1 @@
+"""`telemetry export`: a store's points as files for the lake."""
