@@ -113,9 +113,7 @@ def run(
 
 @app.command("topics")
 def topics(
-    queue: Annotated[
-        str | None, typer.Option(help="URL of the proxy [env: MSG_QUEUE_ADDR].")
-    ] = None,
+    queue: Annotated[str | None, typer.Option(help="URL of the proxy [env: QUEUE_URL].")] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would move with --brokers; nothing does.")
@@ -158,9 +156,7 @@ def dlq(
     purge: Annotated[bool, typer.Option("--purge", help="Throw them away.")] = False,
     rate: Annotated[float, typer.Option(min=0.1, help="Letters a second, for --redrive.")] = 100.0,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Letters listed a broker.")] = 20,
-    queue: Annotated[
-        str | None, typer.Option(help="URL of the proxy [env: MSG_QUEUE_ADDR].")
-    ] = None,
+    queue: Annotated[str | None, typer.Option(help="URL of the proxy [env: QUEUE_URL].")] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:

@@ -143,7 +143,7 @@ def process_plans(plan: StackPlan, secrets: Secrets, scheme: str) -> list[Proces
     brokers = [broker_plan(plan, f"broker-{index}", scheme) for index in range(plan.brokers)]
     listed = ",".join(f"{broker.name}={broker.url}" for broker in brokers)
     proxy = starting("proxy", "proxy", {"BROKERS": listed}, plan.proxy_port or free_port())
-    queue = {"MSG_QUEUE_ADDR": proxy.url, "MSG_QUEUE_TOPIC": TOPIC}
+    queue = {"QUEUE_URL": proxy.url, "MSG_QUEUE_TOPIC": TOPIC}
     store = store_environment(plan)
     plans = [*brokers, proxy, collector_plan(plan, {**queue, **store}, scheme)]
     if plan.api_port is not None:

@@ -13,12 +13,12 @@ from collector.pipeline import Pipeline, SpoolLeftError
 from common import logs
 from common.clock import Clock, SystemClock
 from common.errors import TelemetryError, Unavailable
-from common.http.tls import client_context
 from common.lifecycle import Lifecycle
 from common.lock import DirectoryTakenError, lock_directory, unlock
 from common.options import refuse
 from common.queue.base import Consumer
 from common.queue.factory import open_consumer
+from common.queue.options import queue_address
 from common.storage.base import Store
 from common.storage.factory import open_store
 
@@ -84,15 +84,13 @@ class Collector:
     def _consumer(self) -> Consumer:
         options = self.options
         return open_consumer(
-            options.queue_url,
-            options.service_token,
+            queue_address(options, options.direct),
             options.topic,
             options.group,
             max(1, options.buffer_messages // options.queue_workers),
             options.delivery_messages,
-            options.direct,
+            options.instance_id,
             self.clock,
-            client_context(options.tls_ca_file),
         )
 
     def _open(self) -> Pipeline:

@@ -223,7 +223,7 @@ def test_with_a_certificate_every_address_is_https() -> None:
         if found["name"] in KNOWN:
             given = environment(found)
             assert given["TLS_CERT_FILE"] == "/secrets/tls/tls.crt"
-            assert given.get("MSG_QUEUE_ADDR", "https://").startswith("https://")
+            assert given.get("QUEUE_URL", "https://").startswith("https://")
             for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                 assert found[probe]["httpGet"]["scheme"] == "HTTPS"
         assert found["name"] != "drain" or environment(found)["TLS_CA_FILE"]
