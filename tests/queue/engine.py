@@ -97,8 +97,8 @@ class Reader:
 
     async def ack(self, messages: Sequence[Message]) -> int:
         """Ack, and return how many that settled."""
+        self._out -= len(messages)  # before it is answered: the next may come sooner
         settled = await self.consumer.ack([message.receipt for message in messages])
-        self._out -= settled.acked
         assert not settled.refused
         return settled.acked
 
