@@ -157,14 +157,21 @@ class NatsConsumer:
         self._joined = True
 
     async def _sift(self, arrived: list[Arrived]) -> list[Arrived]:
-        """Leave out, as dead letters, what was delivered too often."""
+        """Leave out what is another group's, and, as dead letters, what came too often."""
         most = self._address.max_deliveries
-        spent = [each for each in arrived if each.attempt > most]
-        if spent:
-            words = f"delivered {most} times and never acked"
-            await self._letters.put([_letter(each, words) for each in spent], DELIVERY_LIMIT)
-            await self._say(spent, NEVER_AGAIN)
-        return [each for each in arrived if each.attempt <= most]
+        kept: list[Arrived] = []
+        spent: list[Arrived] = []
+        strange: list[Arrived] = []
+        for each in arrived:
+            if each.group and each.group != self._group:
+                strange.append(each)
+            else:
+                (kept if each.attempt <= most else spent).append(each)
+        await self._say(strange, ACK)
+        words = f"delivered {most} times and never acked"
+        await self._letters.put([_letter(each, words) for each in spent], DELIVERY_LIMIT)
+        await self._say(spent, NEVER_AGAIN)
+        return kept
 
     async def _say(self, messages: Sequence[Arrived], word: bytes) -> None:
         if not messages:

@@ -15,7 +15,10 @@ MAX_DELIVERY_BYTES = 1 << 20
 
 
 class Arrived(NamedTuple):
-    """A message as the server sent it, and when; ``reply`` is where it is settled."""
+    """A message as the server sent it, and when; ``reply`` is where it is settled.
+
+    ``group`` is whose it is, if it was driven again for one.
+    """
 
     partition: int
     sequence: int
@@ -23,6 +26,7 @@ class Arrived(NamedTuple):
     reply: str
     payload: bytes
     at: float
+    group: str = ""
 
 
 @dataclass(slots=True)

@@ -6,14 +6,18 @@ from common.clock import Clock
 from common.errors import NotFound
 from common.queue.base import DeadLetter
 from common.queue.jetstream_link import NatsLink
-from common.queue.jetstream_producer import MESSAGE_ID, NatsWriter
+from common.queue.jetstream_producer import MESSAGE_ID, ONE_GROUP, NatsWriter
 from common.queue.jetstream_records import dead_topic, letter_of
 from common.queue.jetstream_settings import as_telemetry_error, read_nats_url, stream_name
 from common.queue.jetstream_streams import Streams
 
 
 class NatsDeadLetters:
-    """See ``DeadLetters``. A letter that is redriven is a new message, which every group sees."""
+    """See ``DeadLetters``.
+
+    A letter that is redriven is a new message of the topic, with a header that says whose it is:
+    our consumers of other groups pass over it.
+    """
 
     def __init__(
         self, url: str, topic: str, group: str, tls_ca_file: Path | None, clock: Clock
@@ -22,7 +26,7 @@ class NatsDeadLetters:
         self._link = NatsLink(address, "dead-letters")
         self._streams = Streams(address, self._link)
         self._writer = NatsWriter(self._link)
-        self._topic, self._dead = topic, dead_topic(topic, group)
+        self._topic, self._group, self._dead = topic, group, dead_topic(topic, group)
         self._stream = stream_name(self._dead)
         self._clock = clock
 
@@ -46,8 +50,9 @@ class NatsDeadLetters:
                 await self._clock.sleep(1 / rate)
             at, letter = there
             subject = f"{stream_name(self._topic)}.{letter.partition % count}"
-            again = {MESSAGE_ID: f"redriven {self._stream} {at}"}  # a crash right here doubles none
-            await self._writer.put(subject, [(letter.payload, again)])
+            # with this id a crash before the letter is taken out doubles nothing
+            headers = {MESSAGE_ID: f"redriven {self._stream} {at}", ONE_GROUP: self._group}
+            await self._writer.put(subject, [(letter.payload, headers)])
             await self._delete(at)
             done += 1
             at += 1

@@ -108,6 +108,8 @@ class NatsLink:
             log.warning("queue refuses us", reason=str(error))
 
     async def _lose(self) -> None:
+        if self._client is None:  # it is we who let go
+            return
         log.warning("queue lost, trying again until it is back", reason=str(self._last))
         self._tell_all(BrokerUnreachable("NATS: the connection was lost before the answer"))
 

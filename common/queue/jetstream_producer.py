@@ -26,6 +26,7 @@ ANSWER_SECONDS = 30.0
 PLACE = "nats"
 DURABILITY = "disk"
 MESSAGE_ID = "Nats-Msg-Id"
+ONE_GROUP = "Telemetry-Group"  # the header of a message that only this group is to see
 NO_RESPONDERS = "503"
 
 

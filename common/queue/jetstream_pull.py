@@ -8,6 +8,7 @@ import msgspec
 from common.clock import Clock
 from common.queue.jetstream_ledger import Arrived
 from common.queue.jetstream_link import NatsLink
+from common.queue.jetstream_producer import ONE_GROUP
 from common.queue.jetstream_settings import as_telemetry_error, stream_name
 
 EXPIRES_SECONDS = 20.0
@@ -95,6 +96,7 @@ class NatsPuller:
                 reply=message.reply,
                 payload=message.data,
                 at=self._heard_at,
+                group=(message.headers or {}).get(ONE_GROUP, ""),
             )
         )
 

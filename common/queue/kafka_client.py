@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from common import logs
 from common.errors import TelemetryError
 from common.queue.base import Delivery
-from common.queue.kafka_ledger import KafkaLedger
+from common.queue.kafka_ledger import KafkaLedger, Message
 from common.queue.kafka_settings import Complaints, KafkaAddress
 
 log = logs.get("queue")
@@ -19,6 +19,7 @@ POLL_SECONDS = 0.1
 MOST_AT_ONCE = 500
 COMMIT_SECONDS = 0.1
 SESSION_MS = 10_000
+ONE_GROUP = "telemetry-group"  # the header of a message that only this group is to see
 METADATA_MS = 30_000  # partitions that were added are read after that, at the latest
 
 _SETTINGS = {
@@ -41,6 +42,7 @@ class KafkaMember:
         self.topic_is_gone = False
         self._complaints = Complaints()
         self._topic = topic
+        self._group = group.encode()
         self._ledger = ledger
         self._paused = False
         self._committed_at = 0.0
@@ -87,7 +89,7 @@ class KafkaMember:
         self.commit(wait=True)
         self._client.close()
 
-    def _read(self, room: int) -> list[tuple[int, int, bytes]]:
+    def _read(self, room: int) -> list[Message]:
         if self._paused:
             self._paused = False
             self._client.resume(self._client.assignment())
@@ -97,19 +99,21 @@ class KafkaMember:
         rest = self._client.consume(min(room - 1, MOST_AT_ONCE), 0) if room > 1 else []
         return self._good([first, *rest])
 
-    def _rest(self) -> list[tuple[int, int, bytes]]:
+    def _rest(self) -> list[Message]:
         """Answer the group's coordinator; paused partitions give no messages."""
         if not self._paused:
             self._paused = True
             self._client.pause(self._client.assignment())
         return self._good(self._client.consume(1, POLL_SECONDS))
 
-    def _good(self, messages: Sequence[Any]) -> list[tuple[int, int, bytes]]:
-        found = []
+    def _good(self, messages: Sequence[Any]) -> list[Message]:
+        found: list[Message] = []
         for message in messages:
             error = message.error()
             if error is None:
-                found.append((message.partition(), message.offset(), message.value() or b""))
+                ours = is_for(message.headers(), self._group)
+                payload = message.value() or b"" if ours else None
+                found.append((message.partition(), message.offset(), payload))
             else:
                 self._complain(error)
         return found
@@ -158,6 +162,11 @@ class KafkaMember:
         self._ledger.revoke([place.partition for place in places])
         client.incremental_unassign(places)
         log.warning("partitions lost", partitions=sorted(place.partition for place in places))
+
+
+def is_for(headers: Sequence[tuple[str, bytes]] | None, group: bytes) -> bool:
+    """Whether a message is for a group: all are, but what was driven again for another."""
+    return not headers or all(value == group for name, value in headers if name == ONE_GROUP)
 
 
 def refused(error: TelemetryError) -> bool:

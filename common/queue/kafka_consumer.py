@@ -99,8 +99,9 @@ class KafkaConsumer:
         if self._pumping is not None:
             self._pumping.cancel()
             await asyncio.wait([self._pumping])
-        if self._member is not None:
-            await run_in(self._thread, self._member.close)
+        member, self._member = self._member, None
+        if member is not None:
+            await run_in(self._thread, member.close)
         self._thread.shutdown()
         await self._letters.close()
 

@@ -9,6 +9,7 @@ from common.queue.base import Delivery, Settled
 from common.wire import Receipt, parse_receipt
 
 PLACE = "kafka"
+Message = tuple[int, int, bytes | None]  # partition, offset, payload; None is for another group
 STALE = "STALE"
 MAX_DELIVERY_BYTES = 1 << 20
 
@@ -67,8 +68,8 @@ class KafkaLedger:
                 held = self._held.pop(partition, None)
                 self._taken -= len(held.in_flight) if held else 0
 
-    def take(self, messages: Sequence[tuple[int, int, bytes]]) -> list[Delivery]:
-        """Deliveries of messages, given as partition, offset and payload in the order they came.
+    def take(self, messages: Sequence[Message]) -> list[Delivery]:
+        """Deliveries of messages, in the order they came; what is another group's is passed over.
 
         A delivery has messages with consecutive offsets: there are gaps where Kafka keeps marks of
         transactions, or has let go of records.
@@ -76,16 +77,10 @@ class KafkaLedger:
         found: list[Delivery] = []
         with self._lock:
             for run in _runs(messages, self._batch):
-                partition, first, _ = run[0]
-                held = self._held.get(partition)
-                if held is None:
-                    continue
-                held.in_flight.update((offset, payload) for _, offset, payload in run)
-                held.next = run[-1][1] + 1
-                self._taken += len(run)
-                receipt = str(Receipt(PLACE, partition, first, run[-1][1], held.delivery))
-                payloads = [payload for _, _, payload in run]
-                found.append(Delivery(receipt, self._topic, partition, first, 1, payloads))
+                held = self._held.get(run[0][0])
+                if held is not None:
+                    held.next = run[-1][1] + 1
+                    found += self._lease(held, run)
         return found
 
     def holds(self, receipt: str) -> bool:
@@ -146,27 +141,42 @@ class KafkaLedger:
                 if partition in self._held:
                     self._held[partition].committed = -1
 
+    def _lease(self, held: _Held, run: Sequence[Message]) -> Iterator[Delivery]:
+        """The delivery of a run, if it is for this group."""
+        payloads = [payload for _, _, payload in run if payload is not None]
+        if payloads:
+            partition, first, _ = run[0]
+            offsets = range(first, first + len(run))
+            held.in_flight.update(zip(offsets, payloads, strict=True))
+            self._taken += len(run)
+            receipt = Receipt(PLACE, partition, first, offsets[-1], held.delivery)
+            yield Delivery(str(receipt), self._topic, partition, first, 1, payloads)
+
     def _place(self, whole: Receipt) -> _Held | None:
         held = self._held.get(whole.partition)
         return held if held is not None and held.delivery == whole.delivery else None
 
 
-def _runs(
-    messages: Sequence[tuple[int, int, bytes]], most: int
-) -> Iterator[list[tuple[int, int, bytes]]]:
-    """Neighbours of one partition with consecutive offsets, at most ``most``, bounded in bytes."""
-    run: list[tuple[int, int, bytes]] = []
+def _runs(messages: Sequence[Message], most: int) -> Iterator[list[Message]]:
+    """Neighbours of one partition with consecutive offsets, at most ``most``, bounded in bytes.
+
+    One that is another group's is a run of its own.
+    """
+    run: list[Message] = []
     size = 0
     for message in messages:
         partition, offset, payload = message
-        size += len(payload)
+        length = len(payload or b"")
+        size += length
         if run and (
             (partition, offset) != (run[-1][0], run[-1][1] + 1)
+            or payload is None
+            or run[-1][2] is None
             or len(run) == most
             or size > MAX_DELIVERY_BYTES
         ):
             yield run
-            run, size = [], len(payload)
+            run, size = [], length
         run.append(message)
     if run:
         yield run

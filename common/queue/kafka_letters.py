@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from common.clock import Clock
 from common.errors import Unavailable
 from common.queue.base import DeadLetter
+from common.queue.kafka_client import ONE_GROUP
 from common.queue.kafka_producer import KafkaWriter
 from common.queue.kafka_records import dead_topic, letter_of
 from common.queue.kafka_settings import REQUEST_SECONDS, Complaints, read_kafka_url
@@ -26,7 +27,8 @@ _SETTINGS = {"enable.auto.commit": False, "auto.offset.reset": "earliest"}
 class KafkaDeadLetters:
     """See ``DeadLetters``. What lies there is what the topic still has: taking out is deleting.
 
-    A letter that is redriven is a new message of the topic, which every group sees.
+    A letter that is redriven is a new message of the topic, with a header that says whose it is:
+    our consumers of other groups pass over it.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class KafkaDeadLetters:
         self._topics = KafkaTopics(self._address)
         self._writer = KafkaWriter(self._address)
         self._topic, self._dead = topic, dead_topic(topic, group)
+        self._again = [(ONE_GROUP, group.encode())]
         self._clock = clock
 
     async def page(self, limit: int) -> list[DeadLetter]:
@@ -55,7 +58,7 @@ class KafkaDeadLetters:
             for letter in letters:
                 if letter.id not in done:
                     where = letter.partition % count
-                    await self._writer.put(self._topic, where, [(letter.payload, None)])
+                    await self._writer.put(self._topic, where, [(letter.payload, self._again)])
                     done.add(letter.id)
             await asyncio.to_thread(self._topics.delete_before, self._dead, at)
             if at < end:
@@ -63,11 +66,15 @@ class KafkaDeadLetters:
         return len(done)
 
     async def purge(self) -> int:
-        """See ``DeadLetters``."""
-        first, end = await asyncio.to_thread(self._bounds)
-        if end > first:
+        """See ``DeadLetters``; they are read once more, since a letter may lie there twice."""
+        at, end = await asyncio.to_thread(self._bounds)
+        known: set[str] = set()
+        while at < end:
+            at, letters = await asyncio.to_thread(self._read, at, end, READ_AT_ONCE)
+            known |= {letter.id for letter in letters}
+        if known:
             await asyncio.to_thread(self._topics.delete_before, self._dead, end)
-        return end - first
+        return len(known)
 
     async def close(self) -> None:
         """See ``DeadLetters``."""

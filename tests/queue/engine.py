@@ -198,11 +198,8 @@ async def holder(engine: Engine, topic: str, group: str, wanted: int) -> AsyncIt
     assert process.stdout is not None
     try:
         async with asyncio.timeout(SOON_SECONDS):
-            async for line in process.stdout:
-                if line == b"holding\n":
-                    break
-            else:
-                raise AssertionError("the holder ended")
+            while (line := await process.stdout.readline()) != b"holding\n":
+                assert line, "the holder ended"  # it logs, too
         yield process.pid
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from tests.support.broker import free_port
 from tests.support.needs import need
@@ -34,6 +35,7 @@ class NatsServer:
     ) -> None:
         self.port = free_port()
         self._directory = directory
+        self._guarded = guarded
         self._config = directory / "server.conf"
         self._process: subprocess.Popen[bytes] | None = None
         lines = [
@@ -48,11 +50,17 @@ class NatsServer:
         self._config.write_text("\n".join(lines) + "\n")
 
     @property
-    def url(self) -> str:
-        """Its address for clients of ours."""
-        return f"nats://127.0.0.1:{self.port}?ack_wait={ACK_WAIT_SECONDS}"
+    def plain_url(self) -> str:
+        """Its address and no more."""
+        return f"nats://127.0.0.1:{self.port}"
 
-    def guarded_url(self, user: str, password: str) -> str:
+    @property
+    def url(self) -> str:
+        """Its address for clients of ours, which it knows."""
+        who = f"{USER}:{quote(PASSWORD, safe='')}@" if self._guarded else ""
+        return f"nats://{who}127.0.0.1:{self.port}?ack_wait={ACK_WAIT_SECONDS}"
+
+    def with_credentials(self, user: str, password: str) -> str:
         """The address with a user and a password as they stand in a URL."""
         return f"nats://{user}:{password}@127.0.0.1:{self.port}"
 
