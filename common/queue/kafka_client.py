@@ -1,5 +1,6 @@
 """A consumer group's member: the thread that owns Kafka's client."""
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ log = logs.get("queue")
 POLL_SECONDS = 0.1
 MOST_AT_ONCE = 500
 COMMIT_SECONDS = 0.1
+CLOSE_SECONDS = 1.0
 SESSION_MS = 10_000
 ONE_GROUP = "telemetry-group"  # the header of a message that only this group is to see
 METADATA_MS = 30_000  # partitions that were added are read after that, at the latest
@@ -47,6 +49,8 @@ class KafkaMember:
         self._paused = False
         self._committed_at = 0.0
         self._begun = False
+        self._committing = 0  # commits that are not answered yet
+        self._leaving = False
         named = {"group.id": group, "client.id": instance_id, "error_cb": self._complaints.hear}
         settings = {**_DEFAULTS, **address.settings, **_SETTINGS, **named}
         settings["on_commit"] = self._on_commit
@@ -79,15 +83,24 @@ class KafkaMember:
             raise self._complaints.refusal
         return self._ledger.take(messages)
 
-    def commit(self, wait: bool = False) -> None:
+    def commit(self) -> None:
         """Write down how far the group has come."""
         self._committed_at = time.monotonic()
-        self._commit(self._ledger.to_commit(), wait)
+        self._commit(self._ledger.to_commit())
 
     def close(self) -> None:
-        """Commit and leave the group; its other members take over at once."""
-        self.commit(wait=True)
-        self._client.close()
+        """Commit and leave the group; its other members take over at once.
+
+        A broker that is away is not waited for: what was acked and not committed comes again.
+        """
+        self.commit()
+        until = time.monotonic() + CLOSE_SECONDS
+        while self._committing and time.monotonic() < until:
+            self._rest()
+        self._leaving = True
+        leaving = threading.Thread(target=self._client.close, name="kafka-close", daemon=True)
+        leaving.start()
+        leaving.join(CLOSE_SECONDS)
 
     def _read(self, room: int) -> list[Message]:
         if self._paused:
@@ -124,16 +137,18 @@ class KafkaMember:
         self._complaints.hear(error)
         self.topic_is_gone = self.topic_is_gone or error.code() in _GONE
 
-    def _commit(self, places: Mapping[int, int], wait: bool) -> None:
+    def _commit(self, places: Mapping[int, int], wait: bool = False) -> None:
         if not places:
             return
         offsets = [TopicPartition(self._topic, at, offset) for at, offset in places.items()]
         try:
             self._client.commit(offsets=offsets, asynchronous=not wait)
+            self._committing += not wait
         except KafkaException as error:
             self._not_committed(error.args[0], list(places))
 
     def _on_commit(self, error: Any, places: Sequence[Any]) -> None:
+        self._committing -= 1
         failed = [place.partition for place in places if error or place.error]
         if failed:
             self._not_committed(error or places[0].error, failed)
@@ -153,7 +168,8 @@ class KafkaMember:
 
     def _on_revoke(self, client: Any, places: Sequence[Any]) -> None:
         partitions = [place.partition for place in places]
-        self._commit(self._ledger.to_commit(partitions), wait=True)
+        if not self._leaving:
+            self._commit(self._ledger.to_commit(partitions), wait=True)
         self._ledger.revoke(partitions)
         client.incremental_unassign(places)
         log.info("partitions given back", partitions=sorted(partitions))

@@ -90,8 +90,6 @@ class KafkaConsumer:
 
     async def lag(self) -> int:
         """See ``Consumer``."""
-        if self._member is not None:
-            await run_in(self._thread, self._member.commit, wait=True)
         return await asyncio.to_thread(self._lag)
 
     async def close(self) -> None:
@@ -165,7 +163,7 @@ class KafkaConsumer:
         count = self._topics.count(self._topic)
         if not count:
             return 0
-        committed = self._topics.committed(self._group, self._topic)
+        committed = {**self._topics.committed(self._group, self._topic), **self._ledger.floors()}
         bounds = self._topics.bounds(self._topic, count)
         return sum(
             end - max(first, committed.get(at, first)) for at, (first, end) in enumerate(bounds)

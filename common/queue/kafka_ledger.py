@@ -124,6 +124,11 @@ class KafkaLedger:
                     found += [(whole.partition, at, held.in_flight[at]) for at in there]
         return done, found
 
+    def floors(self) -> dict[int, int]:
+        """How far our partitions are settled, where we have read."""
+        with self._lock:
+            return {at: held.floor for at, held in self._held.items() if held.next >= 0}
+
     def to_commit(self, partitions: Iterable[int] | None = None) -> dict[int, int]:
         """How far partitions are settled, of those that came further; they count as committed."""
         found = {}

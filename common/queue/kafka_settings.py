@@ -155,7 +155,7 @@ class Complaints:
     def now(self) -> TelemetryError | None:
         """Why there is no answer and will be none, as far as that was said."""
         if self.refusal is None and self.down:
-            return BrokerUnreachable(f"Kafka: no broker answers: {self.last}")
+            return BrokerUnreachable(f"Kafka: no broker answers{': ' * bool(self.last)}{self.last}")
         return self.refusal
 
     def of(self, error: Any) -> TelemetryError:
