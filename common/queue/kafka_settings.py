@@ -38,6 +38,10 @@ OURS = {
     "partition.assignment.strategy",
 }
 
+_DEFAULTS = {
+    "log_level": 2,  # what matters comes to us as an error
+    "reconnect.backoff.max.ms": 2000,
+}
 _KINDS: dict[int, type[TelemetryError]] = {
     KafkaError.MSG_SIZE_TOO_LARGE: TooLarge,
     KafkaError.RECORD_LIST_TOO_LARGE: TooLarge,
@@ -87,7 +91,7 @@ def read_kafka_url(url: str, tls_ca_file: Path | None) -> KafkaAddress:
     replicas = _number(given, "replicas", BROKERS_DEFAULT, 100)
     settings = {"bootstrap.servers": ",".join(map(_with_port, hosts.split(",")))}
     settings |= _security(who, tls_ca_file) | given
-    return KafkaAddress({"log_level": 2, **settings}, partitions, replicas)
+    return KafkaAddress({**_DEFAULTS, **settings}, partitions, replicas)
 
 
 def _security(who: str, tls_ca_file: Path | None) -> dict[str, str]:

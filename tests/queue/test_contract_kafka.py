@@ -1,6 +1,7 @@
 """The contract on a real Kafka broker."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
@@ -8,6 +9,7 @@ from pydantic import SecretStr
 
 from common.queue.address import QueueAddress
 from tests.queue.contract import Contract, client, topic
+from tests.queue.kills import kill_everything
 from tests.support.broker import free_port
 from tests.support.kafka import RECORD_BYTES, SESSION_MS, USER, KafkaServer, running_kafka
 
@@ -73,3 +75,8 @@ def engine(server: KafkaServer) -> Kafka:
 
 class TestKafka(Contract):
     """See ``Contract``."""
+
+    async def test_everything_killed_each_point_is_stored_once(
+        self, engine: Kafka, tmp_path: Path
+    ) -> None:
+        await kill_everything(engine, tmp_path)

@@ -1,6 +1,7 @@
 """The contract on a real NATS server with JetStream."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import nats
 import pytest
@@ -8,6 +9,7 @@ from pydantic import SecretStr
 
 from common.queue.address import QueueAddress
 from tests.queue.contract import Contract, client, topic
+from tests.queue.kills import kill_everything
 from tests.support.broker import free_port
 from tests.support.nats import (
     ACK_WAIT_SECONDS,
@@ -73,3 +75,8 @@ def engine(server: NatsServer) -> JetStream:
 
 class TestJetStream(Contract):
     """See ``Contract``."""
+
+    async def test_everything_killed_each_point_is_stored_once(
+        self, engine: JetStream, tmp_path: Path
+    ) -> None:
+        await kill_everything(engine, tmp_path)

@@ -16,7 +16,8 @@ CLUSTER = "MkU3OEVBNTcwNTJENDM2Qg"
 START_SECONDS = 60.0
 POLL_SECONDS = 0.05
 USER, PASSWORD = "fleet", "password of a:test@"  # letters that a URL must escape
-SESSION_MS = 6000  # the shortest that a broker allows
+SESSION_MS = 3000
+SESSION = f"session.timeout.ms={SESSION_MS}&heartbeat.interval.ms=500"
 RECORD_BYTES = 100_000
 
 
@@ -39,7 +40,7 @@ class KafkaServer:
     @property
     def url(self) -> str:
         """Its address for clients of ours."""
-        return f"kafka://{self.address}?session.timeout.ms={SESSION_MS}"
+        return f"kafka://{self.address}?{SESSION}"
 
     def guarded_url(self, user: str, password: str) -> str:
         """The address that asks who one is; user and password as they stand in a URL."""
@@ -106,6 +107,7 @@ offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
 auto.create.topics.enable=false
 message.max.bytes={RECORD_BYTES}
 """
