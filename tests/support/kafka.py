@@ -108,6 +108,8 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
+broker.session.timeout.ms=1500
+broker.heartbeat.interval.ms=300
 auto.create.topics.enable=false
 message.max.bytes={RECORD_BYTES}
 """
