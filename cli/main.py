@@ -17,6 +17,7 @@ from cli.dlq import DlqPlan, run_dlq
 from cli.doctor.examine import Patient
 from cli.doctor.local import patients_of
 from cli.doctor.report import run_doctor
+from cli.engine import find_engine
 from cli.keys import keys
 from cli.ping import PingOptions, run_ping
 from cli.run import RunPlan, run_once
@@ -26,6 +27,7 @@ from cli.topics import TopicsPlan, run_topics
 from cli.up import UpPlan, run_up
 from collector.app import create_app as create_collector
 from collector.options import CollectorOptions
+from common import logs
 from common.storage.options import KINDS
 from proxy.app import create_app as create_proxy
 from proxy.options import ProxyOptions
@@ -70,6 +72,15 @@ CsvFile = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, readable=True, help="CSV to feed.")
 ]
 
+EngineUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--queue",
+        metavar="URL",
+        help="A queue that runs already in place of brokers: redis://, nats://, kafka:// "
+        "[env: QUEUE_URL, for one with a password].",
+    ),
+]
 StoreKind = Annotated[
     str,
     typer.Option(
@@ -88,10 +99,12 @@ def up(
     api_port: Annotated[int, typer.Option(help="Port of the API.")] = 8080,
     proxy_port: Annotated[int, typer.Option(help="Port of the queue.")] = 7080,
     store: StoreKind = KINDS[0],
+    queue: EngineUrl = None,
 ) -> None:
     """Run the whole stack on this machine, supervised, until Ctrl-C."""
     fleet = 0 if csv else gpus
-    plan = UpPlan(data_dir.resolve(), brokers, csv, fleet, api_port, proxy_port, store)
+    engine = find_engine(queue)
+    plan = UpPlan(data_dir.resolve(), brokers, csv, fleet, api_port, proxy_port, store, engine)
     raise typer.Exit(run_up(plan))
 
 
@@ -102,13 +115,15 @@ def run(
     brokers: Brokers = 2,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     store: StoreKind = KINDS[0],
+    queue: EngineUrl = None,
 ) -> None:
     """Bring a file into the store, prove that it is there, and print the books."""
     if not once:
         raise typer.BadParameter(
             "without --once use `telemetry up --csv FILE`", param_hint="--once"
         )
-    raise typer.Exit(run_once(RunPlan(data_dir.resolve(), brokers, csv.resolve(), store)))
+    engine = find_engine(queue)
+    raise typer.Exit(run_once(RunPlan(data_dir.resolve(), brokers, csv.resolve(), store, engine)))
 
 
 @app.command("topics")
@@ -212,5 +227,6 @@ def generate(
 
 
 def main() -> None:
-    """Entry point of the command `telemetry`."""
+    """Entry point of the command `telemetry`: what it has to say stands on stdout alone."""
+    logs.configure("warning")  # a service has a level of its own
     app()

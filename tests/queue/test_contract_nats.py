@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from common.queue.address import QueueAddress
+from tests.queue.commands import Commands
 from tests.queue.contract import Contract, client, topic
 from tests.queue.kills import kill_everything
 from tests.support.broker import free_port
@@ -73,7 +74,7 @@ def engine(server: NatsServer) -> JetStream:
     return JetStream(server)
 
 
-class TestJetStream(Contract):
+class TestJetStream(Contract, Commands):
     """See ``Contract``."""
 
     async def test_everything_killed_each_point_is_stored_once(

@@ -1,12 +1,15 @@
 """The contract on Redis Streams."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from common.queue.address import QueueAddress
+from tests.queue.commands import Commands
 from tests.queue.contract import Contract, client, topic
+from tests.queue.kills import kill_everything
 from tests.support.broker import free_port
 from tests.support.redis import RedisServer, running_redis
 
@@ -53,5 +56,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisStreams]:
         yield RedisStreams(server)
 
 
-class TestRedisStreams(Contract):
+class TestRedisStreams(Contract, Commands):
     """See ``Contract``."""
+
+    async def test_everything_killed_each_point_is_stored_once(
+        self, engine: RedisStreams, tmp_path: Path
+    ) -> None:
+        await kill_everything(engine, tmp_path)

@@ -1,0 +1,109 @@
+"""The command `telemetry` on an engine of others, as its user runs it."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from common.queue.address import without_secrets
+from common.storage.sqlite import SqliteStore
+from streamer.sources.generator import write_csv
+from tests.cli.command import COMMAND, environment
+from tests.queue.contract import letters_are, send_until_taken
+from tests.queue.engine import Client, Engine
+from tests.support.client import TOKEN
+
+START = datetime(2025, 7, 18, 20, 42, 34, tzinfo=UTC)
+GPUS, SECONDS, METRICS = 24, 5, 10
+GROUP = "collectors"
+
+
+async def telemetry(engine: Engine, *arguments: str) -> str:
+    """Run the command to its end, the queue's address in its environment; what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *arguments,
+        env=environment({"QUEUE_URL": engine.address().url, "SERVICE_TOKEN": TOKEN}),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert process.returncode == 0, output.decode() + errors.decode()
+    return output.decode()
+
+
+def secrets_of(engine: Engine) -> list[str]:
+    """What of the address nobody may read in a log; nothing where it holds no password."""
+    address = engine.address().url
+    user_info = address.partition("://")[2].rpartition("@")[0]
+    return [user_info.rpartition(":")[2]] if user_info else []
+
+
+class Commands:
+    """Tests for a module that has a fixture ``engine``."""
+
+    async def test_run_brings_a_file_into_the_store_without_brokers_of_its_own(
+        self, engine: Engine, tmp_path: Path
+    ) -> None:
+        csv, directory = tmp_path / "fleet.csv", tmp_path / "stack"
+        with csv.open("wb") as file:
+            write_csv(file, GPUS, SECONDS, START, seed=7)
+        printed = await telemetry(
+            engine, "run", "--once", "--csv", str(csv), "--data-dir", str(directory)
+        )
+        assert "the books balance" in printed
+        store = SqliteStore(directory / "telemetry.db", writable=False)
+        try:
+            assert store.stats().points == GPUS * SECONDS * METRICS
+        finally:
+            store.close()
+        logs = {path.stem: path.read_text() for path in (directory / "logs").glob("*.log")}
+        assert logs.keys() == {"collector", "streamer"}
+        for secret in secrets_of(engine):
+            assert not [name for name, text in logs.items() if secret in text]
+
+    async def test_dlq_lists_drives_again_and_throws_away(self, engine: Engine, topic: str) -> None:
+        names = ("--topic", topic, "--group", GROUP)
+        async with Client(engine, topic) as client:
+            producer = await client.producer()
+            reader = client.reader(group=GROUP)
+            for word in (b"poison", b"\xff\xfe"):
+                await producer.send(topic, 0, [word], word.hex())
+                (message,) = await reader.take(1)
+                await reader.consumer.reject([message.receipt], "cannot be read")
+            await letters_are(client, 2, GROUP)
+            listed: Any = json.loads(await telemetry(engine, "dlq", *names, "--json"))
+            assert [row["payload"] for row in listed["dead_letters"]] == ["poison", None]
+            assert listed["dead_letters"][1]["payload_base64"] == "//4="
+            assert {row["error"] for row in listed["dead_letters"]} == {"cannot be read"}
+            assert ": redriven 2\n" in await telemetry(engine, "dlq", *names, "--redrive")
+            again = await reader.take_and_ack(2)
+            assert {message.payload for message in again} == {b"poison", b"\xff\xfe"}
+            await send_until_taken(producer, topic, b"more")
+            (message,) = await reader.take(1)
+            await reader.consumer.reject([message.receipt], "no")
+            await letters_are(client, 1, GROUP)
+            assert ": purged 1\n" in await telemetry(engine, "dlq", *names, "--purge")
+            await letters_are(client, 0, GROUP)
+
+    async def test_ping_and_doctor_reach_it(self, engine: Engine, tmp_path: Path) -> None:
+        assert "a message there and back in" in await telemetry(engine, "ping")
+        process = await asyncio.create_subprocess_exec(
+            *(*COMMAND, "doctor", "collector", "--json"),
+            env=environment(
+                {
+                    "QUEUE_URL": engine.address().url,
+                    "SERVICE_TOKEN": TOKEN,
+                    "DATA_DIR": str(tmp_path / "collector"),
+                    "SQLITE_PATH": str(tmp_path / "points.sqlite"),
+                    "MSG_QUEUE_TOPIC": "examined",
+                    "PORT": "0",
+                }
+            ),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+        said = output.decode()
+        assert f"{without_secrets(engine.address().url)} answers: topic examined has" in said
+        assert not [secret for secret in secrets_of(engine) if secret in said]
