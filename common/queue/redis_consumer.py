@@ -21,6 +21,7 @@ from common.retry import Backoff
 log = logs.get("queue.redis")
 
 BLOCK_MS = 500
+FEW_BLOCK_MS = 20
 CHORE_SECONDS = 0.5
 ROOM_SECONDS = 0.1
 FORGET_MS = 60_000
@@ -189,10 +190,10 @@ class RedisConsumer:
         streams, room = self._topic.streams, self._room
         start, self._turn = self._turn, (self._turn + 1) % len(streams)
         chosen = [(start + step) % len(streams) for step in range(min(len(streams), room))]
-        block = BLOCK_MS if len(chosen) == len(streams) else BLOCK_MS // len(streams)
+        block = BLOCK_MS if len(chosen) == len(streams) else FEW_BLOCK_MS  # the others wait
         answer = await self._link.ask(
             *("XREADGROUP", "GROUP", self._names[1], self._name),
-            *("COUNT", max(1, min(self._batch, room // len(chosen))), "BLOCK", max(1, block)),
+            *("COUNT", max(1, min(self._batch, room // len(chosen))), "BLOCK", block),
             *("STREAMS", *(streams[partition] for partition in chosen), *[">"] * len(chosen)),
         )
         places = {streams[partition].encode(): partition for partition in chosen}
