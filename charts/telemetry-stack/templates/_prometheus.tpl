@@ -26,3 +26,12 @@ scrape_configs:
       - {source_labels: [__meta_kubernetes_pod_container_name], target_label: job}
       - {source_labels: [__meta_kubernetes_pod_name], target_label: instance}
 {{- end -}}
+
+{{/* The rules; without brokers of our own none of those is missed. */}}
+{{- define "telemetry.alerts" -}}
+{{- $rules := .Files.Get "files/alerts.yml" -}}
+{{- if include "telemetry.engine" . -}}
+{{- $rules = $rules | replace "absent(up{job=\"broker\"}) or absent(up{job=\"proxy\"}) or " "" -}}
+{{- end -}}
+{{- $rules -}}
+{{- end -}}
