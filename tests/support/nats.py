@@ -31,7 +31,12 @@ class NatsServer:
     """nats-server on a port and a directory that it keeps; it asks for a password if told to."""
 
     def __init__(
-        self, directory: Path, guarded: bool = False, tls: tuple[Path, Path] | None = None
+        self,
+        directory: Path,
+        guarded: bool = False,
+        tls: tuple[Path, Path] | None = None,
+        jetstream: bool = True,
+        extra: str = "",
     ) -> None:
         self.port = free_port()
         self._directory = directory
@@ -41,8 +46,10 @@ class NatsServer:
         lines = [
             f'listen: "127.0.0.1:{self.port}"',
             f"max_payload: {MAX_PAYLOAD}",
-            f'jetstream {{ store_dir: "{directory}/data", sync_interval: always }}',
+            extra,
         ]
+        if jetstream:
+            lines.append(f'jetstream {{ store_dir: "{directory}/data", sync_interval: always }}')
         if guarded:
             lines.append(f'authorization {{ user: "{USER}", password: "{PASSWORD}" }}')
         if tls is not None:
@@ -97,12 +104,16 @@ class NatsServer:
 
 @contextlib.contextmanager
 def running_nats(
-    directory: Path, guarded: bool = False, tls: tuple[Path, Path] | None = None
+    directory: Path,
+    guarded: bool = False,
+    tls: tuple[Path, Path] | None = None,
+    jetstream: bool = True,
+    extra: str = "",
 ) -> Iterator[NatsServer]:
     """A server of one's own; it is killed at the end."""
     need("nats-server (make servers)", nats_server_path() is not None)
     directory.mkdir(parents=True, exist_ok=True)
-    server = NatsServer(directory, guarded, tls)
+    server = NatsServer(directory, guarded, tls, jetstream, extra)
     try:
         server.start()
         yield server
