@@ -19,6 +19,7 @@ CONNECT_SECONDS = 5
 API_SECONDS = 5.0
 RECONNECT_SECONDS = 0.5
 CLOSE_SECONDS = 3.0
+PENDING_BYTES = 8 << 20
 
 
 class _Guarded(Client):  # type: ignore[misc]  # the client has no types where it is not installed
@@ -81,18 +82,20 @@ class NatsLink:
         if address.tls:
             given["tls"] = client_context(address.tls_ca_file)
         try:
-            await client.connect(
-                address.servers,
-                name=self._name,
-                error_cb=self._hear,
-                disconnected_cb=self._lose,
-                reconnected_cb=self._find,
-                connect_timeout=CONNECT_SECONDS,
-                max_reconnect_attempts=1,  # a server each once, then its caller hears of it
-                reconnect_time_wait=0,
-                pending_size=8 << 20,
-                **given,
-            )
+            # the client itself waits for ever for a connection whose certificate it refused to close
+            async with asyncio.timeout(CONNECT_SECONDS * len(address.servers)):
+                await client.connect(
+                    address.servers,
+                    name=self._name,
+                    error_cb=self._hear,
+                    disconnected_cb=self._lose,
+                    reconnected_cb=self._find,
+                    connect_timeout=CONNECT_SECONDS,
+                    max_reconnect_attempts=1,  # a server each once, then its caller hears of it
+                    reconnect_time_wait=0,
+                    pending_size=PENDING_BYTES,
+                    **given,
+                )
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise as_telemetry_error(self._last or error) from error
         client.options["max_reconnect_attempts"] = -1

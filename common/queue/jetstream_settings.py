@@ -24,7 +24,7 @@ from common.errors import (
 DEFAULT_PORT = 4222
 MAX_PARTITIONS = 256
 TLS_SCHEME = "tls"
-DEAD = ".dead."
+BAD_REQUEST = 400
 
 _KINDS: dict[int | None, type[TelemetryError]] = {
     10023: DiskFull,  # insufficient resources
@@ -126,13 +126,8 @@ def as_telemetry_error(error: BaseException) -> TelemetryError:
         return Forbidden(words)
     if isinstance(error, nats.errors.MaxPayloadError):
         return TooLarge(words)
-    if isinstance(error, nats.js.errors.ServiceUnavailableError):
-        return Unavailable(f"{words}; is JetStream enabled?")
     if isinstance(error, nats.js.errors.APIError):
-        kind = _KINDS.get(error.err_code)
-        if kind is None:
-            kind = InvalidParameter if error.code == 400 else Unavailable
-        return kind(words)
+        return _api_error(error, words)
     return BrokerUnreachable(words)
 
 
@@ -149,6 +144,18 @@ def _words(error: BaseException) -> str:
     return str(error).removeprefix("nats: ") or type(error).__name__
 
 
+def _api_error(error: Any, words: str) -> TelemetryError:
+    if error.err_code in _KINDS:
+        return _KINDS[error.err_code](words)
+    if error.err_code is None and isinstance(error, nats.js.errors.ServiceUnavailableError):
+        return Unavailable(f"{words}; is JetStream enabled?")
+    return InvalidParameter(words) if error.code == BAD_REQUEST else Unavailable(words)
+
+
 def api_error(answer: dict[str, Any]) -> TelemetryError:
-    """The error of an answer to a publish."""
-    return as_telemetry_error(nats.js.errors.APIError.from_error(answer))
+    """The error of an answer to a publish; the client's own function raises it."""
+    try:
+        nats.js.errors.APIError.from_error(answer)
+    except nats.js.errors.APIError as error:
+        return as_telemetry_error(error)
+    return Unavailable("NATS: an answer that is none")
