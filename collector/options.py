@@ -41,7 +41,7 @@ class CollectorOptions(QueueOptions, StoreWriterOptions):
     queue_workers: int = option(
         "QUEUE_WORKERS",
         1,
-        "Streams read from the queue at once; they share the buffer.",
+        "Streams read from our brokers at once; they share the buffer. Other engines have one.",
         ge=1,
         le=64,
     )

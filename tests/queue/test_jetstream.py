@@ -17,6 +17,7 @@ from common.queue.jetstream_settings import read_nats_url
 from tests.queue.engine import SOON_SECONDS, Reader
 from tests.support.certificates import Certificates
 from tests.support.clock import ManualClock
+from tests.support.collector import collector_process
 from tests.support.nats import NatsServer, running_nats
 
 BULK = b"x" * 60_000
@@ -125,6 +126,22 @@ async def test_a_topic_with_dots_and_a_group_with_dots_are_one_stream(server: Na
         assert (message.partition, message.payload) == (3, b"1")
         async with operator(server) as js:
             assert (await js.stream_info("a~b~")).config.subjects == ["a~b~.*"]
+
+
+async def test_a_collector_settles_all_however_many_workers_were_asked_for(
+    server: NatsServer, tmp_path: Path
+) -> None:
+    looking = NatsConsumer(server.url, "workers", "g", 1, 1, "looks", None, SystemClock())
+    async with producer(server.url) as sender:
+        await sender.partitions("workers")
+        for number in range(20):
+            await sender.send("workers", number % 4, [b"no telemetry"])
+        given = {"MSG_QUEUE_TOPIC": "workers", "CONSUMER_GROUP": "g", "QUEUE_WORKERS": "3"}
+        async with collector_process(tmp_path, server.url, **given):
+            async with asyncio.timeout(SOON_SECONDS):
+                while await looking.lag():
+                    await asyncio.sleep(0.02)
+    await looking.close()
 
 
 async def test_tls_all_the_way_and_no_password_for_who_does_not_encrypt(
