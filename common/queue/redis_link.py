@@ -110,6 +110,12 @@ class RedisLink:
                     "EVALSHA", digest, len(keys), *keys, *given
                 )
 
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """Commands that are done together, or not at all when what they watch has changed."""
+        async with self._in_our_words(), self._client.pipeline(transaction=True) as todo:
+            yield todo
+
     async def ready(self) -> None:
         """Look, now and then, whether the server may be trusted with messages, and how far."""
         if self._looked is not None and self._clock.monotonic() - self._looked < LOOK_SECONDS:
@@ -165,6 +171,8 @@ class RedisLink:
         except exceptions.AuthenticationError:
             self._looked = None
             raise Unauthorized(f"redis at {self._shown} refuses our credentials") from None
+        except exceptions.WatchError:
+            raise Unavailable("the same send is under way") from None
         except exceptions.BusyLoadingError:
             raise Unavailable(f"redis at {self._shown} is loading its data") from None
         except _AWAY as error:

@@ -8,7 +8,7 @@ from common.errors import TooLarge
 from common.queue.base import Produced
 from common.queue.redis_link import RedisLink
 from common.queue.redis_place import sent_key, stream_key
-from common.queue.redis_scripts import PUBLISH
+from common.queue.redis_scripts import REMEMBER
 from common.queue.redis_topic import check_partition, count_partitions
 
 IDEMPOTENCY_WINDOW_MS = 600_000
@@ -17,7 +17,7 @@ BROKER = "redis"
 
 
 class RedisProducer:
-    """One script a send: its idempotency key is looked up and its messages are added in one step.
+    """One transaction a send, which fails when its idempotency key was used meanwhile.
 
     Raises TooLarge for more than 64 MiB at once.
     """
@@ -41,10 +41,7 @@ class RedisProducer:
         if partition >= self._counts.get(topic, 0):
             check_partition(topic, partition, await self.partitions(topic))
         stream = stream_key(topic, partition)
-        keys = (stream, sent_key(stream, idempotency_key))
-        window = str(IDEMPOTENCY_WINDOW_MS) if idempotency_key else ""
-        first, before = await self._link.run(PUBLISH, keys, window, *payloads)
-        offset = int(first.rpartition(b"-")[2])
+        offset, before = await self._store(stream, payloads, idempotency_key)
         return Produced(
             id=f"{BROKER}:{partition}:{offset}",
             topic=topic,
@@ -52,8 +49,25 @@ class RedisProducer:
             offset=offset,
             count=len(payloads),
             durability=self._link.durability,
-            duplicate=bool(before),
+            duplicate=before,
         )
+
+    async def _store(self, stream: str, payloads: Sequence[bytes], key: str) -> tuple[int, bool]:
+        """The first message's offset, and whether it was there before."""
+        async with self._link.transaction() as todo:
+            if key:
+                sent = sent_key(stream, key)
+                await todo.watch(sent)
+                if before := await todo.execute_command("GET", sent):
+                    return int(before), True
+                todo.multi()
+            for payload in payloads:
+                todo.execute_command("XADD", stream, "0-*", "p", payload)
+            if key:
+                given = stream, sent, len(payloads), IDEMPOTENCY_WINDOW_MS
+                todo.execute_command("EVAL", REMEMBER, 2, *given)
+            first, *_ = await todo.execute()
+        return int(first.rpartition(b"-")[2]), False
 
     async def close(self) -> None:
         """See ``Producer``."""

@@ -42,20 +42,14 @@ local function owned(i)
 end
 """
 
-# KEYS stream, sent; ARGV window in ms or empty, payloads. Answers {first id, was there before}.
-PUBLISH = """
-if ARGV[1] ~= '' then
-  local before = redis.call('GET', KEYS[2])
-  if before then return {before, 1} end
-end
-local first
-for i = 2, #ARGV do
-  local id = redis.call('XADD', KEYS[1], '0-*', 'p', ARGV[i])
-  first = first or id
-end
-if ARGV[1] ~= '' then redis.call('SET', KEYS[2], first, 'PX', ARGV[1]) end
-return {first, 0}
+# KEYS stream, sent; ARGV how many messages were just added, for how many ms that is remembered.
+REMEMBER = (
+    _OFFSET
+    + """
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+redis.call('SET', KEYS[2], offset(last[1][1]) - ARGV[1] + 1, 'PX', ARGV[2])
 """
+)
 
 # KEYS stream; ARGV group, receipts. Answers how many of each were acked.
 ACK = (
