@@ -25,9 +25,9 @@ class Engine(Protocol):
     """A server that runs, killed and started again as the tests say.
 
     ``not_given`` maps the name of a test to what the engine does not give: the words stand in
-    docs/engines.md, and the test is not run. ``visibility_seconds`` is short, ``max_deliveries``
-    small, ``partitions`` those of a topic that is made by its first use, ``too_large`` bytes a
-    message that it does not take.
+    docs/engines.md, and the test is not run. ``visibility_seconds`` is that of the hasty address,
+    ``max_deliveries`` is small, ``partitions`` those of a topic that is made by its first use, a
+    message of ``too_large`` bytes is not taken.
     """
 
     name: str
@@ -39,6 +39,9 @@ class Engine(Protocol):
 
     def address(self) -> QueueAddress:
         """Where it is, with credentials that it knows."""
+
+    def hasty_address(self) -> QueueAddress:
+        """The same, where a message that nobody settles is another's after a short time."""
 
     def wrong_address(self) -> QueueAddress:
         """Where nobody listens."""
@@ -129,8 +132,9 @@ class Reader:
 class Client:
     """Producers, consumers and dead letters of one topic of an engine, closed at the end."""
 
-    def __init__(self, engine: Engine, topic: str) -> None:
+    def __init__(self, engine: Engine, topic: str, hasty: bool = False) -> None:
         self.engine = engine
+        self._where = engine.hasty_address() if hasty else engine.address()
         self.topic = topic
         self._open = contextlib.AsyncExitStack()
 
@@ -142,7 +146,7 @@ class Client:
 
     async def producer(self) -> Producer:
         """A producer that knows its topic."""
-        found = open_producer(self.engine.address(), SystemClock())
+        found = open_producer(self._where, SystemClock())
         self._open.push_async_callback(found.close)
         await found.partitions(self.topic)
         return found
@@ -151,9 +155,8 @@ class Client:
         self, group: str = GROUP, max_in_flight: int = 100, batch: int = 5, name: str = "one"
     ) -> Consumer:
         """A consumer that the test closes itself, or not."""
-        where = self.engine.address()
         limits = max_in_flight, batch
-        found = open_consumer(where, self.topic, group, *limits, name, SystemClock())
+        found = open_consumer(self._where, self.topic, group, *limits, name, SystemClock())
         self._open.push_async_callback(found.close)
         return found
 
@@ -167,7 +170,7 @@ class Client:
 
     def letters(self, group: str = GROUP) -> DeadLetters:
         """A group's dead letters."""
-        found = open_dead_letters(self.engine.address(), self.topic, group, SystemClock())
+        found = open_dead_letters(self._where, self.topic, group, SystemClock())
         self._open.push_async_callback(found.close)
         return found
 
@@ -182,7 +185,7 @@ async def send(producer: Producer, topic: str, *payloads: bytes, partition: int 
 @contextlib.asynccontextmanager
 async def holder(engine: Engine, topic: str, group: str, wanted: int) -> AsyncIterator[int]:
     """A process that holds ``wanted`` messages of a group unacked; it is killed at the end."""
-    where = engine.address()
+    where = engine.hasty_address()
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),

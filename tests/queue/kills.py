@@ -74,7 +74,7 @@ async def kill_everything(engine: Engine, directory: Path) -> None:
     with csv.open("wb") as file:
         write_csv(file, GPUS, SECONDS, START, seed=3)
     (directory / "other").mkdir()
-    url = engine.address().url
+    url = engine.hasty_address().url
     common = {"MSG_QUEUE_TOPIC": "killed", "SQLITE_PATH": str(shared), **SMALL}
     async with (
         collector_process(directory, url, **common) as first,

@@ -48,6 +48,10 @@ class Kafka:
         """See ``Engine``."""
         return QueueAddress(f"{self._server.url}&topic.metadata.refresh.interval.ms=500", NO_TOKEN)
 
+    def hasty_address(self) -> QueueAddress:
+        """See ``Engine``."""
+        return self.address()
+
     def wrong_address(self) -> QueueAddress:
         """See ``Engine``."""
         return QueueAddress(f"kafka://127.0.0.1:{free_port()}", NO_TOKEN)

@@ -46,6 +46,10 @@ class JetStream:
         """See ``Engine``."""
         return QueueAddress(f"{self._server.url}&max_deliveries={MAX_DELIVERIES}", NO_TOKEN)
 
+    def hasty_address(self) -> QueueAddress:
+        """See ``Engine``."""
+        return self.address()
+
     def wrong_address(self) -> QueueAddress:
         """See ``Engine``."""
         return QueueAddress(f"nats://127.0.0.1:{free_port()}", NO_TOKEN)

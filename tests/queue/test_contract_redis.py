@@ -13,7 +13,7 @@ from tests.queue.kills import kill_everything
 from tests.support.broker import free_port
 from tests.support.redis import RedisServer, running_redis
 
-PARAMETERS = "partitions=4&visibility=1s&max_deliveries=3"
+PARAMETERS = "partitions=4&max_deliveries=3"
 
 __all__ = ["client", "topic"]
 
@@ -35,6 +35,10 @@ class RedisStreams:
     def address(self) -> QueueAddress:
         """See ``Engine``."""
         return self._server.address(parameters=PARAMETERS)
+
+    def hasty_address(self) -> QueueAddress:
+        """See ``Engine``."""
+        return self._server.address(parameters=f"{PARAMETERS}&visibility=1s")
 
     def wrong_address(self) -> QueueAddress:
         """See ``Engine``."""
