@@ -11,7 +11,7 @@ from nats.js import JetStreamContext
 
 from common.clock import SystemClock
 from common.errors import BrokerUnreachable, Forbidden, InvalidParameter, PartitionFull, Unavailable
-from common.queue.jetstream import NatsConsumer, NatsProducer
+from common.queue.jetstream import NatsConsumer, NatsDeadLetters, NatsProducer
 from common.queue.jetstream_consumer import TRIM_SECONDS
 from common.queue.jetstream_settings import read_nats_url
 from tests.queue.engine import SOON_SECONDS, Reader
@@ -171,6 +171,25 @@ async def test_what_we_may_not_do_is_said_at_once(tmp_path: Path) -> None:
             await sender.partitions("t")
             with pytest.raises(Forbidden):
                 await sender.send("t", 0, [b"1"])
+
+
+async def test_the_rights_that_the_page_names_are_enough(tmp_path: Path) -> None:
+    publish = '["t.>", "t~dead~g.>", "$JS.API.>", "$JS.ACK.>"]'
+    rights = f'{{ publish: {publish}, subscribe: "_INBOX.>" }}'
+    users = f'authorization {{ users: [ {{ user: "u", password: "p", permissions: {rights} }} ] }}'
+    with running_nats(tmp_path / "nats", extra=users) as server:
+        url = server.with_credentials("u", "p")
+        letters = NatsDeadLetters(url, "t", "g", None, SystemClock())
+        async with producer(url) as sender, reader(url, "t") as found:
+            await sender.partitions("t")
+            await sender.send("t", 0, [b"1"], "key")
+            (message,) = await found.take(1)
+            assert (await found.consumer.extend([message.receipt], 5)).acked == 1
+            assert (await found.consumer.reject([message.receipt], "no")).acked == 1
+            assert await letters.redrive(100) == 1
+            assert (await found.take_and_ack(1))[0].payload == b"1"
+            assert await letters.purge() == 0
+        await letters.close()
 
 
 async def test_a_server_without_jetstream_is_said_to_be_one(tmp_path: Path) -> None:

@@ -7,20 +7,71 @@ from urllib.parse import quote
 
 import pytest
 from confluent_kafka import Producer as Client
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from common.clock import SystemClock
-from common.errors import InvalidParameter, TelemetryError, TooLarge
+from common.errors import (
+    BrokerUnreachable,
+    Forbidden,
+    InvalidParameter,
+    TelemetryError,
+    TooLarge,
+)
 from common.queue.kafka_log import KafkaConsumer, KafkaDeadLetters, KafkaProducer
 from common.queue.kafka_settings import read_kafka_url
 from tests.queue.engine import SOON_SECONDS, Reader
-from tests.support.kafka import PASSWORD, SESSION, USER, KafkaServer, running_kafka
+from tests.support.certificates import Certificates
+from tests.support.kafka import LIMITED, PASSWORD, SESSION, USER, KafkaServer, running_kafka
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    with running_kafka(tmp_path_factory.mktemp("kafka")) as found:
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
+) -> Iterator[KafkaServer]:
+    directory = tmp_path_factory.mktemp("kafka")
+    keystore = directory.with_name("keystore.pem")
+    key = load_pem_private_key(certificates.key_file.read_bytes(), None)
+    pkcs8 = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    keystore.write_bytes(pkcs8 + certificates.cert_file.read_bytes())
+    with running_kafka(directory, keystore) as found:
         yield found
+
+
+def give_rights(server: KafkaServer, topic: str, group: str) -> None:
+    """What docs/engines.md says that we need, and no more."""
+    of_topic, of_group, dead = ResourceType.TOPIC, ResourceType.GROUP, f"{topic}.dead.{group}"
+    does = AclOperation
+    rights = [(of_group, group, does.READ), (of_topic, dead, does.DELETE)]
+    for name in (topic, dead):
+        rights += [(of_topic, name, each) for each in (does.READ, does.WRITE, does.CREATE)]
+    acls = [
+        AclBinding(
+            *(kind, name, ResourcePatternType.LITERAL, f"User:{LIMITED}", "*"),
+            *(operation, AclPermissionType.ALLOW),
+        )
+        for kind, name, operation in rights
+    ]
+    admin = AdminClient({"bootstrap.servers": server.address})
+    for done in admin.create_acls(acls).values():
+        done.result()
 
 
 def consumer(url: str, topic: str, group: str = "g", most: int = 10) -> KafkaConsumer:
@@ -101,6 +152,49 @@ async def test_credentials_with_any_letters_open_the_door(server: KafkaServer) -
     assert (await reader.take_and_ack(1))[0].payload == b"1"
     await reader.stop()
     await reader.consumer.close()
+
+
+async def test_the_rights_that_the_page_names_are_enough(server: KafkaServer) -> None:
+    give_rights(server, "limited", "g")
+    url = f"{server.guarded_url(LIMITED, quote(PASSWORD, safe=''))}?{SESSION}"
+    await send(url, "limited", b"1")
+    reader = Reader(consumer(url, "limited"))
+    (message,) = await reader.take(1)
+    assert (await reader.consumer.reject([message.receipt], "no")).acked == 1
+    letters = KafkaDeadLetters(url, "limited", "g", None, SystemClock())
+    assert await letters.redrive(100) == 1
+    assert (await reader.take_and_ack(1))[0].payload == b"1"
+    assert await reader.consumer.lag() == 0
+    await letters.close()
+    await reader.stop()
+    await reader.consumer.close()
+
+
+async def test_what_we_may_not_do_is_said(server: KafkaServer) -> None:
+    url = f"{server.guarded_url(LIMITED, quote(PASSWORD, safe=''))}?{SESSION}"
+    producer = KafkaProducer(url, None, SystemClock())
+    with pytest.raises(Forbidden):
+        await producer.partitions("others")
+    await producer.close()
+    give_rights(server, "mine", "allowed")
+    reader = Reader(consumer(url, "mine", group="forbidden"))
+    with pytest.raises(Forbidden):
+        await reader.take(1)
+    await reader.consumer.close()
+
+
+async def test_tls_all_the_way_and_only_to_whom_we_believe(
+    server: KafkaServer, certificates: Certificates
+) -> None:
+    url = f"kafka://{server.tls_address}"
+    producer = KafkaProducer(url, certificates.ca_file, SystemClock())
+    await producer.partitions("secret")
+    assert (await producer.send("secret", 0, [b"1"])).offset == 0
+    await producer.close()
+    stranger = KafkaProducer(f"{url}?security.protocol=SSL", None, SystemClock())
+    with pytest.raises(BrokerUnreachable, match="certificate"):
+        await stranger.partitions("secret")
+    await stranger.close()
 
 
 async def test_what_others_wrote_is_read_and_a_letter_of_theirs_is_shown(

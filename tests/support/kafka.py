@@ -16,9 +16,24 @@ CLUSTER = "MkU3OEVBNTcwNTJENDM2Qg"
 START_SECONDS = 60.0
 POLL_SECONDS = 0.05
 USER, PASSWORD = "fleet", "password of a:test@"  # letters that a URL must escape
+LIMITED = "limited"  # has the rights that it is given, and the same password
 SESSION_MS = 3000
 SESSION = f"session.timeout.ms={SESSION_MS}&heartbeat.interval.ms=500"
 RECORD_BYTES = 100_000
+SECURITY = "PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL"
+SMALL_AND_QUICK = {
+    "num.network.threads": "1",
+    "num.io.threads": "2",
+    "offsets.topic.num.partitions": "1",
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    "broker.session.timeout.ms": "1500",  # one that was killed may come back after that
+    "broker.heartbeat.interval.ms": "300",
+    "auto.create.topics.enable": "false",
+}
 
 
 def kafka_jars() -> Path:
@@ -28,10 +43,16 @@ def kafka_jars() -> Path:
 
 
 class KafkaServer:
-    """One node on ports and a directory that it keeps; a second port asks for a password."""
+    """One node on ports and a directory that it keeps.
 
-    def __init__(self, directory: Path) -> None:
+    A second port asks for a password, a third for TLS when it is given a certificate. Who comes
+    through the first or third, and `USER`, may do everything.
+    """
+
+    def __init__(self, directory: Path, keystore: Path | None = None) -> None:
         self.address = f"127.0.0.1:{free_port()}"
+        self.tls_address = f"127.0.0.1:{free_port()}"
+        self._keystore = keystore
         self.guarded_address = f"127.0.0.1:{free_port()}"
         self._directory = directory
         self._settings = directory / "server.properties"
@@ -89,40 +110,43 @@ class KafkaServer:
 
     def _properties(self) -> str:
         controller = f"127.0.0.1:{free_port()}"
-        password = PASSWORD.replace("\\", "\\\\")
-        return f"""process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{controller}
-listeners=PLAINTEXT://{self.address},SASL_PLAINTEXT://{self.guarded_address},CONTROLLER://{controller}
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
-sasl.enabled.mechanisms=PLAIN
-listener.name.sasl_plaintext.plain.sasl.jaas.config=\\
-  org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{password}";
-log.dirs={self._directory}/log
-num.network.threads=1
-num.io.threads=2
-offsets.topic.num.partitions=1
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1000
-broker.session.timeout.ms=1500
-broker.heartbeat.interval.ms=300
-auto.create.topics.enable=false
-message.max.bytes={RECORD_BYTES}
-"""
+        listeners = {
+            "PLAINTEXT": self.address,
+            "SASL_PLAINTEXT": self.guarded_address,
+            "CONTROLLER": controller,
+        }
+        users = "".join(f' user_{name}="{PASSWORD}"' for name in (USER, LIMITED))
+        login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+        plain = "listener.name.sasl_plaintext.plain.sasl.jaas.config"
+        given = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{controller}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": SECURITY,
+            "sasl.enabled.mechanisms": "PLAIN",
+            plain: f"{login}{users};",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": f"User:ANONYMOUS;User:{USER}",
+            "log.dirs": str(self._directory / "log"),
+            "message.max.bytes": str(RECORD_BYTES),
+            **SMALL_AND_QUICK,
+        }
+        if self._keystore is not None:
+            listeners["SSL"] = self.tls_address
+            given |= {"ssl.keystore.type": "PEM", "ssl.keystore.location": str(self._keystore)}
+        given["listeners"] = ",".join(f"{name}://{at}" for name, at in listeners.items())
+        return "".join(f"{name}={value}\n" for name, value in given.items())
 
 
 @contextlib.contextmanager
-def running_kafka(directory: Path) -> Iterator[KafkaServer]:
+def running_kafka(directory: Path, keystore: Path | None = None) -> Iterator[KafkaServer]:
     """A broker of one's own; it is killed at the end."""
     need_programs("java")
     need("Kafka (make servers)", kafka_jars().is_dir())
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    server = KafkaServer(directory)
+    server = KafkaServer(directory, keystore)
     server.format()
     try:
         server.start()
