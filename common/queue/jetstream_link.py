@@ -20,6 +20,8 @@ API_SECONDS = 5.0
 RECONNECT_SECONDS = 0.5
 CLOSE_SECONDS = 3.0
 PENDING_BYTES = 8 << 20
+ASKED_WHY = 5
+CLOSED = (ConnectionResetError, BrokenPipeError, nats.errors.UnexpectedEOF)
 
 
 class _Guarded(Client):  # type: ignore[misc]  # the client has no types where it is not installed
@@ -42,6 +44,7 @@ class NatsLink:
         self._name = name
         self._client: _Guarded | None = None
         self._last: Exception | None = None
+        self._refusal: Exception | None = None
         self._opening = asyncio.Lock()
         self._told: list[Callable[[TelemetryError], None]] = []
 
@@ -75,40 +78,52 @@ class NatsLink:
         await client.close()
 
     async def _connect(self) -> _Guarded:
+        """Try each server; one that closes on us is asked again for why.
+
+        A server that refuses says so and closes at once, and the words may be lost on the way.
+        """
+        self._last = self._refusal = None
+        for _ in range(ASKED_WHY):
+            try:
+                return await self._try()
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                found = self._refusal or self._last or error
+                if self._refusal is not None or not isinstance(found, CLOSED):
+                    raise as_telemetry_error(found) from error
+        raise as_telemetry_error(found)
+
+    async def _try(self) -> _Guarded:
         address = self._address
         client = _Guarded()
         client.tls_wanted = address.tls
         given: dict[str, Any] = dict(address.who)
         if address.tls:
             given["tls"] = client_context(address.tls_ca_file)
-        try:
-            # the client itself waits for ever for a connection whose certificate it refused to close
-            async with asyncio.timeout(CONNECT_SECONDS * len(address.servers)):
-                await client.connect(
-                    address.servers,
-                    name=self._name,
-                    error_cb=self._hear,
-                    disconnected_cb=self._lose,
-                    reconnected_cb=self._find,
-                    connect_timeout=CONNECT_SECONDS,
-                    max_reconnect_attempts=1,  # a server each once, then its caller hears of it
-                    reconnect_time_wait=0,
-                    pending_size=PENDING_BYTES,
-                    **given,
-                )
-        except (nats.errors.Error, OSError, TimeoutError) as error:
-            raise as_telemetry_error(self._last or error) from error
+        # the client itself may wait for ever to close a connection whose certificate it refused
+        async with asyncio.timeout(CONNECT_SECONDS * len(address.servers)):
+            await client.connect(
+                address.servers,
+                name=self._name,
+                error_cb=self._hear,
+                disconnected_cb=self._lose,
+                reconnected_cb=self._find,
+                connect_timeout=CONNECT_SECONDS,
+                max_reconnect_attempts=1,  # a server each once, then its caller hears of it
+                reconnect_time_wait=0,
+                pending_size=PENDING_BYTES,
+                **given,
+            )
         client.options["max_reconnect_attempts"] = -1
         client.options["reconnect_time_wait"] = RECONNECT_SECONDS
         return client
 
     async def _hear(self, error: Exception) -> None:
         self._last = error
+        if is_refusal(error):
+            self._refusal = error
         found = as_telemetry_error(error)
         if isinstance(found, Forbidden | Unauthorized):
             self._tell_all(found)
-        elif is_refusal(error):
-            log.warning("queue refuses us", reason=str(error))
 
     async def _lose(self) -> None:
         if self._client is None:  # it is we who let go
