@@ -1,5 +1,6 @@
 """A topic in Redis: its partitions, and one group's place in each of their streams."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from common.errors import InvalidRequest, TopicConflict, Unavailable
@@ -38,14 +39,16 @@ class RedisTopic:
         self._link = link
         self._topic = topic
         self._group = group
+        self._joining = asyncio.Lock()
 
     async def join(self) -> None:
         """Make sure that the group has a place in every stream there is."""
-        count = await count_partitions(self._link, self._topic)
-        for partition in range(len(self.streams), count):
-            stream = stream_key(self._topic, partition)
-            await self._make_group(stream)
-            self.streams.append(stream)
+        async with self._joining:  # who reads and who asks for the lag may both come first
+            count = await count_partitions(self._link, self._topic)
+            for partition in range(len(self.streams), count):
+                stream = stream_key(self._topic, partition)
+                await self._make_group(stream)
+                self.streams.append(stream)
 
     async def among(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do something that needs the groups; make them again when they are gone."""

@@ -226,6 +226,24 @@ def as_user(server: RedisServer, name: str, parameters: str = "") -> QueueAddres
     )
 
 
+class TestGroups:
+    async def test_all_who_find_new_partitions_together_find_each_once(
+        self, server: RedisServer, operator: Any
+    ) -> None:
+        consumer = open_consumer(server.address(), "t", GROUP, 10, 5, "one", SystemClock())
+        try:
+            async with producing(server.address()) as producer:
+                await producer.send("t", 0, [b"1"])
+                await asyncio.gather(*(consumer.lag() for _ in range(5)))
+                operator.hset("telemetry-stack:t", "partitions", 8)
+                await producer.send("t", 7, [b"2"])
+                lags = await asyncio.gather(*(consumer.lag() for _ in range(5)))
+                assert (await asyncio.gather(*(consumer.lag() for _ in range(5)))) == [2] * 5
+        finally:
+            await consumer.close()
+        assert lags == [2] * 5
+
+
 class TestMemory:
     async def test_what_every_group_has_settled_is_let_go(
         self, server: RedisServer, operator: Any
