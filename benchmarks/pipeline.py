@@ -3,7 +3,7 @@
 A generated DCGM export through streamer, proxy, two brokers that sync before each answer, collector
 and SQLite, every part a process of its own on this machine; the same into InfluxDB, and through
 the queue engines of others, if those are here; and beside them the same file through Redis Streams
-and a plain Python writer, in one run.
+and a plain Python writer, in one run; at the end what our clients cost beside an engine's own.
 Time runs from the start of the reader's process to the last point in the store. CPU seconds are
 each process's own, the start of our servers not counted.
 """
@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+from benchmarks import transport
 from benchmarks.harness import warm_up
 from benchmarks.influx import influxd, influxdb_environment, start_influxd
 from benchmarks.ours import ROOT, TOKEN, python_server
@@ -39,6 +40,7 @@ METRICS = 10
 START = datetime(2025, 7, 18, 20, 42, 34, tzinfo=UTC)
 LOOK_SECONDS = 0.1
 RUN_SECONDS = 600.0
+LAYER_RUNS = 3
 TOPIC = "telemetry"
 
 
@@ -240,6 +242,10 @@ def main() -> None:
         print("| --- | --- | --- | --- |")
         for run in runs:
             print(in_directory(partial(run, csv, points)).row(), flush=True)
+        if not given.alone:
+            print("\nThe same messages through an engine's usual client, and through ours\n")
+            for line in transport.table(given.engines.split(","), LAYER_RUNS):
+                print(line, flush=True)
     finally:
         shutil.rmtree(directory)
 

@@ -14,11 +14,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import uvloop
 from pydantic import SecretStr
 
 from benchmarks.ours import ROOT
 from benchmarks.peers import PEERS, is_here
 from cli.bench.drive import Client, Gate, Result, Server, Work, cpu_of, drive
+from common import logs
 from common.clock import SystemClock
 from common.queue.address import QueueAddress
 from common.queue.base import Producer
@@ -58,7 +60,8 @@ class _Ours:
     def __call__(self, address: str, work: Work, gate: Gate) -> None:
         where = address_of(self._engine, address)
         act = produce if self._act == "produce" else consume
-        asyncio.run(act(where, work, gate))
+        logs.configure("warning")
+        uvloop.run(act(where, work, gate))
 
 
 async def produce(where: QueueAddress, work: Work, gate: Gate) -> None:
@@ -147,17 +150,23 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--scale", type=float, default=1.0)
     given = parser.parse_args()
-    print("| engine | client | messages/s | MB/s | clients' CPU s a million |")
-    print("| --- | --- | --- | --- | --- |")
-    for engine in filter(is_here, given.engines.split(",")):
-        work = Work(int(MESSAGES[engine] * given.scale) // LANES * LANES, given.size)
+    for line in table(given.engines.split(","), given.runs, given.size, given.scale):
+        print(line, flush=True)
+
+
+def table(engines: list[str], runs: int, size: int = SIZE, scale: float = 1.0) -> Iterator[str]:
+    """Of the engines that are here, a line at a time."""
+    yield "| engine | client | messages/s | MB/s | clients' CPU s a million |"
+    yield "| --- | --- | --- | --- | --- |"
+    for engine in filter(is_here, engines):
+        work = Work(int(MESSAGES[engine] * scale) // LANES * LANES, size)
         pair = contenders(engine)
         found: dict[str, list[tuple[Result, float]]] = {name: [] for name in pair}
-        for _ in range(given.runs):
+        for _ in range(runs):
             for name, clients in pair.items():
                 found[name].append(measure(engine, clients, work))
         for name, results in found.items():
-            print(row(engine, name, results), flush=True)
+            yield row(engine, name, results)
 
 
 def row(engine: str, name: str, results: list[tuple[Result, float]]) -> str:
