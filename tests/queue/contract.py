@@ -32,6 +32,7 @@ HASTY = {  # tests that wait until a message is another's
     "test_a_consumer_that_dies_gives_its_share_to_another",
     "test_a_late_ack_is_refused_and_changes_nothing",
     "test_a_lease_that_is_extended_stays",
+    "test_a_server_killed_and_started_loses_and_doubles_nothing",  # an ack may be lost with it
 }
 _topics = itertools.count()
 

@@ -44,11 +44,11 @@ class JetStream:
 
     def address(self) -> QueueAddress:
         """See ``Engine``."""
-        return QueueAddress(f"{self._server.url}&max_deliveries={MAX_DELIVERIES}", NO_TOKEN)
+        return QueueAddress(f"{self._server.url}?max_deliveries={MAX_DELIVERIES}", NO_TOKEN)
 
     def hasty_address(self) -> QueueAddress:
         """See ``Engine``."""
-        return self.address()
+        return QueueAddress(f"{self.address().url}&ack_wait={ACK_WAIT_SECONDS}", NO_TOKEN)
 
     def wrong_address(self) -> QueueAddress:
         """See ``Engine``."""

@@ -62,7 +62,7 @@ async def operator(server: NatsServer) -> AsyncIterator[JetStreamContext]:
 
 async def test_a_full_stream_refuses_drops_nothing_and_takes_again(server: NatsServer) -> None:
     clock = ManualClock()
-    url = f"{server.url}&max_bytes=1048576&keep=0"
+    url = f"{server.url}?max_bytes=1048576&keep=0"
     async with producer(url) as sender, reader(url, "full", clock) as found:
         await sender.partitions("full")
         count = 0
@@ -82,7 +82,7 @@ async def test_a_full_stream_refuses_drops_nothing_and_takes_again(server: NatsS
 
 async def test_nothing_is_let_go_that_a_group_has_not_settled(server: NatsServer) -> None:
     clock = ManualClock()
-    url = f"{server.url}&keep=0"
+    url = f"{server.url}?keep=0"
     async with producer(url) as sender, reader(url, "kept", clock) as found:
         await sender.partitions("kept")
         for number in range(4):

@@ -65,7 +65,7 @@ class NatsServer:
     def url(self) -> str:
         """Its address for clients of ours, which it knows."""
         who = f"{USER}:{quote(PASSWORD, safe='')}@" if self._guarded else ""
-        return f"nats://{who}127.0.0.1:{self.port}?ack_wait={ACK_WAIT_SECONDS}"
+        return f"nats://{who}127.0.0.1:{self.port}"
 
     def with_credentials(self, user: str, password: str) -> str:
         """The address with a user and a password as they stand in a URL."""
