@@ -33,7 +33,8 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 LOOK_SECONDS = 10.0
 OLDEST = (7, 0)
-DURABILITY = {"always": "fsync", "no": "disk"}
+APPENDFSYNC, NOT_ON_REWRITE = "appendfsync", "no-appendfsync-on-rewrite"
+DURABILITY = {b"always": "fsync", b"no": "disk"}
 """By appendfsync. With `everysec` a write may wait in the server's memory while it syncs."""
 
 Word = str | bytes | int
@@ -138,9 +139,7 @@ class RedisLink:
         if tuple(map(int, version.split(".")[:2])) < OLDEST:
             raise InvalidRequest(f"redis at {self._shown} is {version}; 7.0 or later is needed")
         self._check_policy(about.get("maxmemory_policy", "noeviction"))
-        durability = "memory"
-        if about.get("aof_enabled") == "1":
-            durability = DURABILITY.get(await self._appendfsync(), "memory")
+        durability = await self._promised() if about.get("aof_enabled") == "1" else "memory"
         if self._looked is None or durability != self.durability:
             log.info("redis answers", server=self._shown, version=version, durability=durability)
         self.durability = durability
@@ -155,13 +154,17 @@ class RedisLink:
         if policy != "noeviction" and self._looked is None:
             log.warning("redis may forget idempotency keys when it is full", policy=policy)
 
-    async def _appendfsync(self) -> str:
-        """What is promised for the append-only file; nothing when we may not know."""
+    async def _promised(self) -> str:
+        """What the append-only file keeps of what was answered; `memory` when we may not know."""
         try:
-            answer = await self.ask("CONFIG", "GET", "appendfsync")
+            answer = await self.ask("CONFIG", "GET", APPENDFSYNC, NOT_ON_REWRITE)
         except (Forbidden, InvalidRequest):
-            return ""
-        return answer[1].decode() if answer else ""
+            return "memory"
+        found = dict(zip(answer[::2], answer[1::2], strict=True))
+        promised = DURABILITY.get(found.get(APPENDFSYNC.encode(), b""), "memory")
+        if promised == "fsync" and found.get(NOT_ON_REWRITE.encode()) == b"yes":
+            return "disk"
+        return promised
 
     @contextlib.asynccontextmanager
     async def _in_our_words(self) -> AsyncIterator[None]:

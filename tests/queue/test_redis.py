@@ -113,6 +113,16 @@ class TestSettings:
         async with producing(server.address()) as producer:
             assert (await producer.send("t", 0, [b"x"])).durability == told
 
+    async def test_one_that_does_not_sync_while_it_rewrites_its_log_promises_no_sync(
+        self, server: RedisServer, operator: Any
+    ) -> None:
+        operator.config_set("no-appendfsync-on-rewrite", "yes")
+        try:
+            async with producing(server.address()) as producer:
+                assert (await producer.send("t", 0, [b"x"])).durability == "disk"
+        finally:
+            operator.config_set("no-appendfsync-on-rewrite", "no")
+
     async def test_without_a_log_it_promises_nothing(self, tmp_path: Path) -> None:
         with running_redis(tmp_path, settings=["--appendonly", "no"]) as server:
             async with producing(server.address()) as producer:
