@@ -6,7 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common.queue.address import without_secrets
+import pytest
+from pydantic import SecretStr
+
+from cli.dlq import DlqPlan, ask
+from cli.doctor.examine import Patient, examine_service
+from cli.doctor.finding import Level
+from cli.ping import PingOptions, ping
+from common.queue.address import scheme_of, without_secrets
 from common.storage.sqlite import SqliteStore
 from streamer.sources.generator import write_csv
 from tests.cli.command import COMMAND, environment
@@ -63,7 +70,16 @@ class Commands:
         for secret in secrets_of(engine):
             assert not [name for name, text in logs.items() if secret in text]
 
-    async def test_dlq_lists_drives_again_and_throws_away(self, engine: Engine, topic: str) -> None:
+    async def test_dlq_lists_drives_again_and_throws_away(
+        self, engine: Engine, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = engine.address().url
+        monkeypatch.setenv("QUEUE_URL", url)
+
+        async def dlq(act: str) -> Any:
+            plan = DlqPlan(tmp_path, None, topic, GROUP, act, limit=20, rate=1000, as_json=True)
+            return (await ask(plan))["brokers"][scheme_of(url)]
+
         names = ("--topic", topic, "--group", GROUP)
         async with Client(engine, topic) as client:
             producer = await client.producer()
@@ -79,33 +95,32 @@ class Commands:
             assert {row["error"] for row in listed["dead_letters"]} == {"cannot be read"}
             # acked as they come: a lease may be shorter than a command takes to end
             taking = asyncio.create_task(reader.take_and_ack(2))
-            assert ": redriven 2\n" in await telemetry(engine, "dlq", *names, "--redrive")
+            assert await dlq("redrive") == {"redriven": 2}
             again = await taking
             assert {message.payload for message in again} == {b"poison", b"\xff\xfe"}
             await send_until_taken(producer, topic, b"more")
             (message,) = await reader.take(1)
             await reader.consumer.reject([message.receipt], "no")
             await letters_are(client, 1, GROUP)
-            assert ": purged 1\n" in await telemetry(engine, "dlq", *names, "--purge")
+            assert await dlq("purge") == {"purged": 1}
             await letters_are(client, 0, GROUP)
 
     async def test_ping_and_doctor_reach_it(self, engine: Engine, tmp_path: Path) -> None:
-        assert "a message there and back in" in await telemetry(engine, "ping")
-        process = await asyncio.create_subprocess_exec(
-            *(*COMMAND, "doctor", "collector", "--json"),
-            env=environment(
-                {
-                    "QUEUE_URL": engine.address().url,
-                    "SERVICE_TOKEN": TOKEN,
-                    "DATA_DIR": str(tmp_path / "collector"),
-                    "SQLITE_PATH": str(tmp_path / "points.sqlite"),
-                    "MSG_QUEUE_TOPIC": "examined",
-                    "PORT": "0",
-                }
-            ),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        output, _ = await process.communicate()
-        said = output.decode()
-        assert f"{without_secrets(engine.address().url)} answers: topic examined has" in said
-        assert not [secret for secret in secrets_of(engine) if secret in said]
+        where = engine.address()
+        options = PingOptions(queue_url=SecretStr(where.url), service_token=SecretStr(TOKEN))
+        assert "a message there and back in" in (await ping(options))[0]
+        given = {
+            "QUEUE_URL": where.url,
+            "SERVICE_TOKEN": TOKEN,
+            "DATA_DIR": str(tmp_path / "collector"),
+            "SQLITE_PATH": str(tmp_path / "points.sqlite"),
+            "MSG_QUEUE_TOPIC": "examined",
+        }
+        found = await examine_service(Patient("collector", given, listens=False))
+        (said,) = [each for each in found if each.check == "queue"]
+        assert said.level is Level.OK
+        assert f"{without_secrets(where.url)} answers: topic examined has" in said.what
+        given["QUEUE_URL"] = engine.wrong_address().url
+        found = await examine_service(Patient("collector", given, listens=False))
+        (said,) = [each for each in found if each.check == "queue"]
+        assert said.level is Level.ERROR
