@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from benchmarks.ours import ROOT
 from benchmarks.peers import PEERS, is_here
-from cli.bench.drive import Client, Gate, Result, Server, Work, cpu_of, drive
+from cli.bench.drive import Client, Gate, Result, Server, Work, drive
 from common import logs
 from common.clock import SystemClock
 from common.queue.address import QueueAddress
@@ -133,13 +133,10 @@ def server_of(engine: str) -> Iterator[Server]:
         shutil.rmtree(directory)
 
 
-def measure(engine: str, clients: tuple[Client, Client], work: Work) -> tuple[Result, float]:
-    """One run on a server of its own; the result, and the clients' CPU seconds alone."""
+def measure(engine: str, clients: tuple[Client, Client], work: Work) -> Result:
+    """One run on a server of its own."""
     with server_of(engine) as server:
-        before = cpu_of(server.pids)
-        result = drive(server, work, *clients)
-        served = cpu_of(server.pids) - before
-    return result, result.cpu_seconds - served
+        return drive(server, work, *clients)
 
 
 def main() -> None:
@@ -161,7 +158,7 @@ def table(engines: list[str], runs: int, size: int = SIZE, scale: float = 1.0) -
     for engine in filter(is_here, engines):
         work = Work(int(MESSAGES[engine] * scale) // LANES * LANES, size)
         pair = contenders(engine)
-        found: dict[str, list[tuple[Result, float]]] = {name: [] for name in pair}
+        found: dict[str, list[Result]] = {name: [] for name in pair}
         for _ in range(runs):
             for name, clients in pair.items():
                 found[name].append(measure(engine, clients, work))
@@ -169,12 +166,13 @@ def table(engines: list[str], runs: int, size: int = SIZE, scale: float = 1.0) -
             yield row(engine, name, results)
 
 
-def row(engine: str, name: str, results: list[tuple[Result, float]]) -> str:
+def row(engine: str, name: str, results: list[Result]) -> str:
     """A line of the table."""
-    rate = statistics.median(result.rate for result, _ in results)
-    result = results[0][0]
-    cpu = statistics.median(spent for _, spent in results) / result.messages * 1e6
-    return f"| {engine} | {name} | {rate:,.0f} | {rate * result.size / 1e6:,.0f} | {cpu:,.0f} |"
+    rate = statistics.median(result.rate for result in results)
+    size, messages = results[0].size, results[0].messages
+    spent = statistics.median(each.cpu_seconds - each.served_seconds for each in results)
+    cpu = spent / messages * 1e6
+    return f"| {engine} | {name} | {rate:,.0f} | {rate * size / 1e6:,.0f} | {cpu:,.0f} |"
 
 
 if __name__ == "__main__":
