@@ -27,11 +27,11 @@ from common.clock import Clock, SystemClock
 from common.errors import Unavailable
 from common.http.edge import OPEN_PATHS, Edge, reraise
 from common.http.service import lifespan, standard_routes
-from common.http.tls import client_context
 from common.keys import KeyRing, KeysUnusable, require
 from common.lifecycle import Lifecycle
 from common.metrics import HttpMetrics
 from common.options import refuse
+from common.queue.options import queue_address
 from common.storage.factory import open_store
 
 VERSION = "1"
@@ -68,13 +68,7 @@ class ApiService:
         self.exports = Exports(
             self.asking, options.max_exports, at_once=max(1, options.store_threads - 1)
         )
-        self.queue = Queue(
-            options.queue_url,
-            options.service_token,
-            options.topic,
-            clock,
-            client_context(options.tls_ca_file),
-        )
+        self.queue = Queue(queue_address(options), options.topic, clock)
         self.feed = Feed(
             self.asking,
             lifecycle,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from common.options import Bytes, Names, Seconds, option
+from common.queue.options import QUEUE_HELP, MaybeQueueUrl, queue_option
 from common.storage.options import StoreOptions
 
 DEFAULT_PORT = 8080
@@ -30,8 +31,8 @@ class ApiOptions(StoreOptions):
     cors_origins: Names = option(
         "CORS_ORIGINS", (), "Origins whose pages may ask, such as https://ops.example; * is any."
     )
-    queue_url: str = option(
-        "MSG_QUEUE_ADDR", "", "Where the queue is; without it no telemetry can be posted."
+    queue_url: MaybeQueueUrl = queue_option(
+        "", f"{QUEUE_HELP} Without it no telemetry can be posted."
     )
     topic: str = option("MSG_QUEUE_TOPIC", "telemetry", "Topic that posted telemetry goes to.")
     max_body_bytes: Bytes = option(

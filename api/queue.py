@@ -3,20 +3,21 @@
 import asyncio
 import hashlib
 import secrets
-import ssl
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import msgspec
-from pydantic import SecretStr
 
 from api.answers import GroupAnswer, QueueAnswer
 from common import logs
 from common.clock import Clock
 from common.errors import NotFound, TelemetryError, Unavailable
+from common.http.tls import client_context
 from common.models import Batch, Sample
+from common.queue.address import QueueAddress
 from common.queue.base import Producer
 from common.queue.factory import open_producer
 from common.queue.http import open_session, request
@@ -28,39 +29,40 @@ ASK_SECONDS = 5.0
 COUNT_SECONDS = 60.0
 MS_PER_SECOND = 1_000
 SOURCE = "api"
-NO_QUEUE = "this API has no queue; set MSG_QUEUE_ADDR"
+NO_QUEUE = "this API has no queue; set QUEUE_URL"
+OTHER_ENGINE = "this queue is not of our own brokers: its own tools show what is in it"
 
 
 class Queue:
-    """One topic behind a proxy. Opened by ``start``, since its sessions belong to a loop."""
+    """One topic of the queue. Opened by ``start``, since its sessions belong to a loop.
 
-    def __init__(
-        self,
-        url: str,
-        token: SecretStr,
-        topic: str,
-        clock: Clock,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
+    How full it is our own brokers tell; another engine has tools of its own for that.
+    """
+
+    def __init__(self, where: QueueAddress, topic: str, clock: Clock) -> None:
         self.topic = topic
-        self._tls = tls
-        self._url = url
-        self._token = token
+        self._where = where
         self._clock = clock
         self._producer: Producer | None = None
+        self._session: aiohttp.ClientSession | None = None
         self._count = 0
         self._count_until = 0.0
 
     async def start(self) -> None:
         """Open sessions; nothing is asked yet."""
-        if self._url:
-            self._producer = open_producer(self._url, self._token, False, self._clock, self._tls)
-            self._session = open_session(self._url, self._token, ASK_SECONDS, self._tls)
+        where = self._where
+        if not where.url:
+            return
+        self._producer = open_producer(where, self._clock)
+        if where.engine is None:
+            tls = client_context(where.tls_ca_file)
+            self._session = open_session(where.url, where.token, ASK_SECONDS, tls)
 
     async def stop(self) -> None:
         """Close them."""
         if self._producer is not None:
             await self._producer.close()
+        if self._session is not None:
             await self._session.close()
 
     async def send(self, samples: Sequence[Sample], key_id: str, idempotency_key: str) -> bool:
@@ -94,6 +96,8 @@ class Queue:
         """How full the topic is; None without a queue. What keeps it from answering is told."""
         if self._producer is None:
             return None
+        if self._session is None:
+            return QueueAnswer(self.topic, OTHER_ENGINE, None, None, [], [])
         where = {"topic": self.topic}
         try:
             topics, groups = await asyncio.gather(
@@ -106,8 +110,8 @@ class Queue:
 
     async def trace(self, message_id: str) -> Any:
         """What the broker of a message says of it, its payload included; raises NotFound."""
-        if self._producer is None:
-            raise Unavailable(NO_QUEUE)
+        if self._session is None:
+            raise Unavailable(NO_QUEUE if self._producer is None else OTHER_ENGINE)
         where = {"topic": self.topic, "payload": "true"}
         path = f"/trace/{quote(message_id, safe=':')}"
         try:

@@ -8,7 +8,7 @@ from fastapi import Depends, Query
 from api.parameters import MAX_TIME, one_of, parse_time
 from common.errors import InvalidParameter, InvalidRequest
 from common.models import EARLIEST_MS, LATEST_MS, MAX_METRICS, MAX_TEXT
-from common.options import parse_duration
+from common.option_values import parse_duration
 from common.storage.base import (
     Aggregate,
     Position,

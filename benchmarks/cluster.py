@@ -29,6 +29,7 @@ from cli.bench.clients import (
 )
 from cli.bench.drive import Gate, Server, Work
 from common.clock import SystemClock
+from common.queue.address import QueueAddress
 from common.queue.factory import open_consumer, open_producer
 
 SIZE = 300
@@ -55,7 +56,9 @@ def produce_direct(address: str, work: Work, gate: Gate) -> None:
 
 
 async def _produce_direct(address: str, work: Work, gate: Gate) -> None:
-    await produce_with(open_producer(address, TOKEN, True, SystemClock()), work, gate)
+    await produce_with(
+        open_producer(QueueAddress(address, TOKEN, direct=True), SystemClock()), work, gate
+    )
 
 
 def consume_direct(address: str, work: Work, gate: Gate) -> None:
@@ -65,7 +68,7 @@ def consume_direct(address: str, work: Work, gate: Gate) -> None:
 
 async def _consume_direct(address: str, work: Work, gate: Gate) -> None:
     limits = TOPIC, GROUP, MAX_IN_FLIGHT, EVENT_MESSAGES
-    consumer = open_consumer(address, TOKEN, *limits, True, SystemClock())
+    consumer = open_consumer(QueueAddress(address, TOKEN, direct=True), *limits, "c", SystemClock())
     await consume_with(consumer, work, gate, ACKED_TOGETHER)
 
 
@@ -75,8 +78,9 @@ DIRECT = Contender("direct=true", start_cluster, produce_direct, consume_direct)
 
 async def one_by_one(address: str) -> tuple[float, float]:
     """Medians, in milliseconds: until a produce is answered, and until its event came."""
-    producer = open_producer(address, TOKEN, False, SystemClock())
-    consumer = open_consumer(address, TOKEN, TOPIC, GROUP, 100, 10, False, SystemClock())
+    where = QueueAddress(address, TOKEN)
+    producer = open_producer(where, SystemClock())
+    consumer = open_consumer(where, TOPIC, GROUP, 100, 10, "c", SystemClock())
     answered: list[float] = []
     came: list[float] = []
     deliveries = consumer.deliveries()

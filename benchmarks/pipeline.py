@@ -1,8 +1,9 @@
 """The whole path, CSV to stored points: ``python -m benchmarks.pipeline``.
 
 A generated DCGM export through streamer, proxy, two brokers that sync before each answer, collector
-and SQLite, every part a process of its own on this machine; the same into InfluxDB, if that is
-here; and beside them the same file through Redis Streams and a plain Python writer, in one run.
+and SQLite, every part a process of its own on this machine; the same into InfluxDB, and through
+the queue engines of others, if those are here; and beside them the same file through Redis Streams
+and a plain Python writer, in one run; at the end what our clients cost beside an engine's own.
 Time runs from the start of the reader's process to the last point in the store. CPU seconds are
 each process's own, the start of our servers not counted.
 """
@@ -25,10 +26,11 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+from benchmarks import transport
 from benchmarks.harness import warm_up
 from benchmarks.influx import influxd, influxdb_environment, start_influxd
 from benchmarks.ours import ROOT, TOKEN, python_server
-from benchmarks.peers import is_here, start_redis
+from benchmarks.peers import PEERS, is_here, start_redis
 from cli.bench.drive import Server, cpu_of
 from common.storage.factory import open_store
 from common.storage.options import KINDS, StoreOptions
@@ -38,6 +40,7 @@ METRICS = 10
 START = datetime(2025, 7, 18, 20, 42, 34, tzinfo=UTC)
 LOOK_SECONDS = 0.1
 RUN_SECONDS = 600.0
+LAYER_RUNS = 3
 TOPIC = "telemetry"
 
 
@@ -105,6 +108,21 @@ def run_influxdb(csv: Path, points: int, directory: Path) -> Outcome:
     return outcome
 
 
+def run_engine(engine: str, csv: Path, points: int, directory: Path) -> Outcome:
+    """Streamer, the engine of another, collector and SQLite."""
+    peer = PEERS[engine]
+    place = {"STORE": "sqlite", "SQLITE_PATH": str(directory / "points.db")}
+    with contextlib.ExitStack() as stack:
+        queue = stack.enter_context(peer.start(directory))
+        url = f"{engine}://127.0.0.1:{queue.address}"
+        where = {"QUEUE_URL": url, "MSG_QUEUE_TOPIC": TOPIC, "DATA_DIR": directory / "collector"}
+        collector = python_server(["-m", "collector"], environment(**where, **place))
+        servers = {engine: queue, "collector": stack.enter_context(collector)}
+        outcome = feed(csv, points, servers, f"streamer, {peer.name}, collector, SQLite", url)
+    check(stored_points(place), points)
+    return outcome
+
+
 def stored_points(place: Mapping[str, str]) -> int:
     """Ask a store how many points it has, as the API would."""
     given: dict[str, Any] = {"service_token": TOKEN, **place}
@@ -115,12 +133,14 @@ def stored_points(place: Mapping[str, str]) -> int:
         store.close()
 
 
-def feed(csv: Path, points: int, servers: Mapping[str, Server], name: str) -> Outcome:
-    """Start the streamer, wait until the collector has stored all."""
+def feed(
+    csv: Path, points: int, servers: Mapping[str, Server], name: str, url: str = ""
+) -> Outcome:
+    """Start the streamer, wait until the collector has stored all; ``url`` is another's queue."""
     before = {each: cpu_of(server.pids) for each, server in servers.items()}
     given = environment(
         PORT=0,
-        MSG_QUEUE_ADDR=servers["proxy"].address,
+        QUEUE_URL=url or servers["proxy"].address,
         MSG_QUEUE_TOPIC=TOPIC,
         CSV_PATH=csv,
         EVENT_TIME="keep",
@@ -199,11 +219,15 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=1000)
     parser.add_argument("--seconds", type=int, default=240)
     parser.add_argument("--csv", type=Path, help="a DCGM export instead; no point in it twice")
+    parser.add_argument("--engines", default="kafka,nats,redis", help="which, by comma")
     parser.add_argument("--alone", action="store_true", help="ours into SQLite only")
     given = parser.parse_args()
-    runs = [run_ours]
+    runs: list[Callable[[Path, int, Path], Outcome]] = [run_ours]
     if not given.alone:
         runs += [run_influxdb] if influxd() and "influxdb" in KINDS else []
+        runs += [
+            partial(run_engine, engine) for engine in given.engines.split(",") if is_here(engine)
+        ]
         runs += [run_plain] if is_here("redis") else []
     directory = Path(tempfile.mkdtemp(dir=ROOT, prefix=".bench-"))
     try:
@@ -218,6 +242,10 @@ def main() -> None:
         print("| --- | --- | --- | --- |")
         for run in runs:
             print(in_directory(partial(run, csv, points)).row(), flush=True)
+        if not given.alone:
+            print("\nThe same messages through an engine's usual client, and through ours\n")
+            for line in transport.table(given.engines.split(","), LAYER_RUNS):
+                print(line, flush=True)
     finally:
         shutil.rmtree(directory)
 

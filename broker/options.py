@@ -6,7 +6,8 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from common.journal.frame import MAX_LENGTH
-from common.options import Bytes, Index, Names, Seconds, ServiceOptions, option, parse_index
+from common.option_values import parse_index
+from common.options import Bytes, Index, Names, Seconds, ServiceOptions, option
 
 MANY = 1 << 31
 

@@ -1,6 +1,7 @@
 """`telemetry dlq`: what could not be stored, and again with it once the reason is gone."""
 
 import asyncio
+import base64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,12 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from cli.queue import open_queue
+from cli.queue import find_queue, open_queue
+from common.clock import SystemClock, to_rfc3339
 from common.errors import TelemetryError
+from common.queue.address import QueueAddress, scheme_of
+from common.queue.base import DeadLetter
+from common.queue.factory import open_dead_letters
 from common.queue.http import request
 
 EXIT_FAILED = 3
@@ -50,7 +55,10 @@ def run_dlq(plan: DlqPlan) -> int:
 
 
 async def ask(plan: DlqPlan) -> Any:
-    """One request to the proxy."""
+    """What the queue answers: our brokers each for itself, another engine as one."""
+    where = find_queue(plan.data_dir, plan.queue_url)
+    if where.engine is not None:
+        return await ask_engine(plan, where)
     session = open_queue(plan.data_dir, plan.queue_url)
     group = {"topic": plan.topic, "group": plan.group}
     try:
@@ -63,6 +71,32 @@ async def ask(plan: DlqPlan) -> Any:
         return await request(session, "GET", "/dlq", params=page)
     finally:
         await session.close()
+
+
+async def ask_engine(plan: DlqPlan, where: QueueAddress) -> Any:
+    """The same of an engine, in the words of our brokers; a redrive is over when it answers."""
+    engine = scheme_of(where.url)
+    letters = open_dead_letters(where, plan.topic, plan.group, SystemClock())
+    try:
+        if plan.act == "redrive":
+            return {"brokers": {engine: {"redriven": await letters.redrive(plan.rate)}}}
+        if plan.act == "purge":
+            return {"brokers": {engine: {"purged": await letters.purge()}}}
+        rows = [row_of(engine, plan, letter) for letter in await letters.page(plan.limit)]
+        return {"dead_letters": rows, "missing": []}
+    finally:
+        await letters.close()
+
+
+def row_of(engine: str, plan: DlqPlan, letter: DeadLetter) -> dict[str, Any]:
+    """A letter as our brokers show theirs."""
+    row: dict[str, Any] = {"broker": engine, "topic": plan.topic, "group": plan.group}
+    row |= msgspec.structs.asdict(letter) | {"dead_at": to_rfc3339(letter.dead_at)}
+    try:
+        return row | {"payload": letter.payload.decode()}
+    except UnicodeDecodeError:
+        encoded = base64.b64encode(letter.payload).decode()
+        return row | {"payload": None, "payload_base64": encoded}
 
 
 def render(answer: Any) -> list[str]:

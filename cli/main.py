@@ -17,6 +17,7 @@ from cli.dlq import DlqPlan, run_dlq
 from cli.doctor.examine import Patient
 from cli.doctor.local import patients_of
 from cli.doctor.report import run_doctor
+from cli.engine import find_engine
 from cli.export.command import run_export
 from cli.export.options import ExportOptions
 from cli.keys import keys
@@ -28,6 +29,7 @@ from cli.topics import TopicsPlan, run_topics
 from cli.up import UpPlan, run_up
 from collector.app import create_app as create_collector
 from collector.options import CollectorOptions
+from common import logs
 from common.storage.options import KINDS
 from proxy.app import create_app as create_proxy
 from proxy.options import ProxyOptions
@@ -73,6 +75,15 @@ CsvFile = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, readable=True, help="CSV to feed.")
 ]
 
+EngineUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--queue",
+        metavar="URL",
+        help="A queue that runs already in place of brokers: redis://, nats://, kafka:// "
+        "[env: QUEUE_URL, for one with a password].",
+    ),
+]
 StoreKind = Annotated[
     str,
     typer.Option(
@@ -97,14 +108,17 @@ def up(
     prometheus: Annotated[
         bool | None, typer.Option(help="Metrics and alerts; left out: with Grafana.")
     ] = None,
+    queue: EngineUrl = None,
 ) -> None:
     """Run the whole stack on this machine, supervised, until Ctrl-C.
 
     Grafana and Prometheus are taken from the PATH, or from GRAFANA_BIN and PROMETHEUS_BIN.
     """
     fleet = 0 if csv else gpus
+    engine = find_engine(queue)
     watchers = grafana, prometheus
-    plan = UpPlan(data_dir.resolve(), brokers, csv, fleet, api_port, proxy_port, store, *watchers)
+    ports = api_port, proxy_port
+    plan = UpPlan(data_dir.resolve(), brokers, csv, fleet, *ports, store, engine, *watchers)
     raise typer.Exit(run_up(plan))
 
 
@@ -115,20 +129,20 @@ def run(
     brokers: Brokers = 2,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     store: StoreKind = KINDS[0],
+    queue: EngineUrl = None,
 ) -> None:
     """Bring a file into the store, prove that it is there, and print the books."""
     if not once:
         raise typer.BadParameter(
             "without --once use `telemetry up --csv FILE`", param_hint="--once"
         )
-    raise typer.Exit(run_once(RunPlan(data_dir.resolve(), brokers, csv.resolve(), store)))
+    engine = find_engine(queue)
+    raise typer.Exit(run_once(RunPlan(data_dir.resolve(), brokers, csv.resolve(), store, engine)))
 
 
 @app.command("topics")
 def topics(
-    queue: Annotated[
-        str | None, typer.Option(help="URL of the proxy [env: MSG_QUEUE_ADDR].")
-    ] = None,
+    queue: Annotated[str | None, typer.Option(help="URL of the proxy [env: QUEUE_URL].")] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would move with --brokers; nothing does.")
@@ -171,9 +185,7 @@ def dlq(
     purge: Annotated[bool, typer.Option("--purge", help="Throw them away.")] = False,
     rate: Annotated[float, typer.Option(min=0.1, help="Letters a second, for --redrive.")] = 100.0,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Letters listed a broker.")] = 20,
-    queue: Annotated[
-        str | None, typer.Option(help="URL of the proxy [env: MSG_QUEUE_ADDR].")
-    ] = None,
+    queue: Annotated[str | None, typer.Option(help="URL of the proxy [env: QUEUE_URL].")] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
@@ -229,5 +241,6 @@ def generate(
 
 
 def main() -> None:
-    """Entry point of the command `telemetry`."""
+    """Entry point of the command `telemetry`: what it has to say stands on stdout alone."""
+    logs.configure("warning")  # a service has a level of its own
     app()

@@ -2,27 +2,32 @@
 
 import asyncio
 import secrets
-import ssl
 import time
 from pathlib import Path
 
 from pydantic import SecretStr
 from rich.console import Console
 
+from common.clock import SystemClock
 from common.errors import TelemetryError
 from common.http.tls import client_context
-from common.options import Options, Seconds, Token, option
-from common.queue.http import HttpConsumer, HttpProducer, open_session, request
+from common.options import Seconds, Token, option
+from common.queue.address import QueueAddress
+from common.queue.base import Consumer, Producer
+from common.queue.factory import open_consumer, open_producer
+from common.queue.http import open_session, request
+from common.queue.options import QueueOptions, queue_address
 
 GROUP = "ping"
+ENGINE_TOPIC = "telemetry-ping"
+AGAIN_SECONDS = 2.0
 EXIT_FAILED = 1
 NO_TOKEN = SecretStr("")  # the API has no use for it
 
 
-class PingOptions(Options):
+class PingOptions(QueueOptions):
     """What is to answer."""
 
-    queue_url: str = option("MSG_QUEUE_ADDR", "http://127.0.0.1:7080", "URL of the proxy.")
     service_token: Token = option(
         "SERVICE_TOKEN", ..., "Shared secret of all services, 16 characters or more.", min_length=16
     )
@@ -61,29 +66,53 @@ async def ping(options: PingOptions) -> list[str]:
 
 
 async def round_trip(options: PingOptions) -> float:
-    """Produce, consume and ack in a topic made for it and deleted after; return the seconds."""
-    topic = f"ping-{secrets.token_hex(8)}"
-    place = options.queue_url, options.service_token
-    tls = client_context(options.tls_ca_file)
-    producer = HttpProducer(*place, tls=tls)
-    consumer = HttpConsumer(*place, topic, GROUP, max_in_flight=1000, batch=None, tls=tls)
+    """Produce, consume and ack; return the seconds.
+
+    Our own brokers get a topic for it that is deleted after; an engine keeps one for all pings.
+    """
+    where = queue_address(options)
+    topic = ENGINE_TOPIC if where.engine else f"ping-{secrets.token_hex(8)}"
+    clock = SystemClock()
+    producer = open_producer(where, clock)
+    consumer = open_consumer(where, topic, GROUP, 1000, 1, GROUP, clock)
     try:
         began = time.perf_counter()
-        await producer.send(topic, 0, [b"ping"])
-        async for delivery in consumer.deliveries():
-            await consumer.ack([delivery.receipt])
-            break
+        await there_and_back(producer, consumer, topic)
         return time.perf_counter() - began
     finally:
         await producer.close()
         await consumer.close()
-        await delete(options, topic, tls)
+        if where.engine is None:
+            await delete(where, topic, options.timeout_seconds)
 
 
-async def delete(options: PingOptions, topic: str, tls: ssl.SSLContext | None) -> None:
+async def there_and_back(producer: Producer, consumer: Consumer, topic: str) -> None:
+    """Send a message until it comes; what others pinged before is acked on the way."""
+    word = f"ping {secrets.token_hex(8)}".encode()
+    if topic == ENGINE_TOPIC:
+        await producer.partitions(topic)
+    await producer.send(topic, 0, [word])
+    again = asyncio.create_task(send_again(producer, topic, word))
+    try:
+        async for delivery in consumer.deliveries():
+            await consumer.ack([delivery.receipt])
+            if word in delivery.payloads:
+                break
+    finally:
+        again.cancel()
+        await asyncio.gather(again, return_exceptions=True)
+
+
+async def send_again(producer: Producer, topic: str, word: bytes) -> None:
+    """Now and then, should another ping have taken it."""
+    while True:
+        await asyncio.sleep(AGAIN_SECONDS)
+        await producer.send(topic, 0, [word])
+
+
+async def delete(where: QueueAddress, topic: str, seconds: float) -> None:
     """Leave nothing behind."""
-    place = options.queue_url, options.service_token
-    session = open_session(*place, options.timeout_seconds, tls)
+    session = open_session(where.url, where.token, seconds, client_context(where.tls_ca_file))
     try:
         await request(session, "DELETE", f"/topics/{topic}", params={"kick": "true"})
     finally:

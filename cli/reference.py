@@ -1,15 +1,18 @@
 """``docs/configuration.md`` from the options tables: ``python -m cli.reference`` prints it."""
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from cli.main import COMMANDS, SERVICES
 from common.options import (
     Options,
     ServiceOptions,
-    env_name,
+    default_text,
+    env_names,
     flag_name,
     is_secret,
-    short_flags,
+    on_command_line,
+    other_flags,
 )
 
 _HEAD = """# Configuration
@@ -39,7 +42,7 @@ def option_table(options: type[Options], left_out: set[str]) -> str:
     """One options table as Markdown."""
     rows = ["| flag | environment | default | meaning |", "| --- | --- | --- | --- |"]
     rows += [
-        f"| {flag_of(name, field)} | `{env_name(name, field)}` | {default_of(field)} "
+        f"| {flag_of(name, field)} | {env_of(name, field)} | {default_of(field)} "
         f"| {field.description} |"
         for name, field in options.model_fields.items()
         if name not in left_out
@@ -49,18 +52,23 @@ def option_table(options: type[Options], left_out: set[str]) -> str:
 
 def flag_of(name: str, field: FieldInfo) -> str:
     """The flag; a secret has none, since a command line is there for everyone to read."""
-    if is_secret(field):
+    if not on_command_line(field):
         return ""
-    return ", ".join(f"`{flag}`" for flag in (flag_name(name, field), *short_flags(field)))
+    return ", ".join(f"`{flag}`" for flag in (flag_name(name, field), *other_flags(field)))
+
+
+def env_of(name: str, field: FieldInfo) -> str:
+    """Its names in the environment."""
+    return ", ".join(f"`{each}`" for each in env_names(name, field))
 
 
 def default_of(field: FieldInfo) -> str:
     """The default as one would write it."""
     if field.is_required():
         return "required, `_FILE`" if is_secret(field) else "required"
-    if field.default in (None, "", ()):
+    if field.default in (None, (), SecretStr("")) or not default_text(field):
         return ""
-    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+    return f"`{default_text(field)}`"
 
 
 if __name__ == "__main__":

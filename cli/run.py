@@ -23,6 +23,7 @@ class RunPlan:
     brokers: int
     csv: Path
     store: str = "sqlite"
+    engine: str | None = None
 
 
 def run_once(plan: RunPlan) -> int:
@@ -47,7 +48,7 @@ async def feed_file(plan: RunPlan, console: Console) -> tuple[Books, dict[str, i
     """The books of the file, who had to be restarted meanwhile, and where the points are."""
     summary = plan.data_dir / "streamer-summary.json"
     feed = file_feed(str(plan.csv), str(summary))
-    wanted = StackPlan(plan.data_dir, plan.brokers, feed=feed, store=plan.store)
+    wanted = StackPlan(plan.data_dir, plan.brokers, feed=feed, store=plan.store, engine=plan.engine)
     async with open_stack(wanted) as stack:
         await stack.start()
         books = await Follower(stack, console).follow()

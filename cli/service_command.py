@@ -12,11 +12,15 @@ from common.lifecycle import Lifecycle
 from common.options import (
     Options,
     ServiceOptions,
+    default_text,
     env_name,
     flag_name,
     is_secret,
-    short_flags,
+    on_command_line,
+    other_flags,
+    refuse,
 )
+from common.queue.address import has_password
 
 Table = TypeVar("Table", bound=ServiceOptions)
 Plain = TypeVar("Plain", bound=Options)
@@ -26,8 +30,7 @@ def plain_command(table: type[Plain], work: Callable[[Plain], int]) -> Callable[
     """Return a function that typer turns into a command that does ``work`` and ends."""
 
     def run(**flags: Any) -> None:
-        given = {name: value for name, value in flags.items() if value is not None}
-        raise typer.Exit(work(table.load(given)))
+        raise typer.Exit(work(table.load(given_flags(table, flags))))
 
     return with_flags(run, table)
 
@@ -45,7 +48,7 @@ def service_command(
     """
 
     def run(**flags: Any) -> None:
-        given = {name: value for name, value in flags.items() if value is not None}
+        given = given_flags(table, flags)
         exit_code = instead(given)
         if exit_code is not None:
             raise typer.Exit(exit_code)
@@ -54,12 +57,27 @@ def service_command(
     return with_flags(run, table)
 
 
+def given_flags(table: type[Options], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands on the command line; leaves the process for a password there."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    for name, value in given.items():
+        field = table.model_fields[name]
+        if is_secret(field) and has_password(value):
+            refuse_password(flag_name(name, field), env_name(name, field))
+    return given
+
+
+def refuse_password(flag: str, env: str) -> None:
+    """Leave the process: everyone on this machine can read its command line."""
+    refuse([f"{flag}: everyone can read a command line; with a password use {env} or {env}_FILE"])
+
+
 def with_flags(run: Callable[..., None], table: type[Options]) -> Callable[..., None]:
     """Give a function of keyword flags the signature that typer reads."""
     parameters = [
         flag_parameter(name, field)
         for name, field in table.model_fields.items()
-        if not is_secret(field)  # a command line is there for everyone to read
+        if on_command_line(field)
     ]
     annotations = {parameter.name: parameter.annotation for parameter in parameters}
     vars(run).update(__signature__=inspect.Signature(parameters))  # what typer reads
@@ -69,8 +87,8 @@ def with_flags(run: Callable[..., None], table: type[Options]) -> Callable[..., 
 
 def flag_parameter(name: str, field: Any) -> inspect.Parameter:
     """One row of the table as a keyword parameter with typer's annotation."""
-    default = "" if field.is_required() else f" [default: {field.default}]"
-    flags = [flag_name(name, field), *short_flags(field)]
+    default = "" if field.is_required() else f" [default: {default_text(field)}]"
+    flags = [flag_name(name, field), *other_flags(field)]
     on_or_off = field.annotation is bool
     if on_or_off:
         flags[0] += f"/--no-{flags[0].removeprefix('--')}"

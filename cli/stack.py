@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from cli.engine import EngineGroup
 from cli.secrets import Secrets, ensure_secrets
 from cli.supervisor import Child, ProcessPlan, StackError, Supervisor
 from cli.tls import TlsOptions
@@ -30,7 +31,10 @@ STORE_PASSED_ON = ("INFLUXDB_", "VICTORIAMETRICS_", "STORE_RETENTION")
 
 @dataclass(frozen=True)
 class StackPlan:
-    """What is wanted: where, how many brokers, which ports (0 takes a free one), what feed."""
+    """What is wanted: where, how many brokers, which ports (0 takes a free one), what feed.
+
+    ``engine`` is the address of a queue that runs already: then there are no brokers and no proxy.
+    """
 
     data_dir: Path
     brokers: int
@@ -39,6 +43,7 @@ class StackPlan:
     feed: Mapping[str, str] | None = None
     store: str = "sqlite"
     watchers: Watchers = NOBODY
+    engine: str | None = None
 
     @property
     def store_path(self) -> Path:
@@ -77,11 +82,16 @@ class Stack:
         plans += watcher_plans(plan.watchers, beside)
         environment = base_environment(secrets) | tls.environment()
         self.supervisor = Supervisor(plans, plan.data_dir / "logs", environment)
+        self._group = None
+        if plan.engine is not None:
+            self._group = EngineGroup(plan.engine, self.token, tls.tls_ca_file, TOPIC, GROUP)
 
     async def close(self) -> None:
         """Stop every process."""
         await self.supervisor.stop()
         await self.session.close()
+        if self._group is not None:
+            await self._group.close()
 
     async def start(self) -> None:
         """Start everything but the streamer; each waits by itself for what it needs."""
@@ -102,6 +112,8 @@ class Stack:
 
     async def undelivered(self) -> int | None:
         """Messages the collectors have not acked yet, or None while that cannot be known."""
+        if self._group is not None:
+            return await self._group.lag()
         url = self.child("proxy").plan.url
         topics = await self._get(f"{url}/topics")
         groups = await self._get(f"{url}/groups?topic={TOPIC}")
@@ -150,12 +162,10 @@ async def open_stack(plan: StackPlan) -> AsyncIterator[Stack]:
 def process_plans(plan: StackPlan, secrets: Secrets, scheme: str) -> list[ProcessPlan]:
     """Every process, in the order of starting."""
     starting = partial(ProcessPlan, scheme=scheme)
-    brokers = [broker_plan(plan, f"broker-{index}", scheme) for index in range(plan.brokers)]
-    listed = ",".join(f"{broker.name}={broker.url}" for broker in brokers)
-    proxy = starting("proxy", "proxy", {"BROKERS": listed}, plan.proxy_port or free_port())
-    queue = {"MSG_QUEUE_ADDR": proxy.url, "MSG_QUEUE_TOPIC": TOPIC}
+    carriers = [] if plan.engine else queue_plans(plan, scheme)
+    queue = {"QUEUE_URL": plan.engine or carriers[-1].url, "MSG_QUEUE_TOPIC": TOPIC}
     store = store_environment(plan)
-    plans = [*brokers, proxy, collector_plan(plan, {**queue, **store}, scheme)]
+    plans = [*carriers, collector_plan(plan, {**queue, **store}, scheme)]
     if plan.api_port is not None:
         keys = {"API_KEYS_FILE": str(secrets.api_keys)}
         plans.append(
@@ -181,6 +191,14 @@ def store_environment(plan: StackPlan) -> dict[str, str]:
         return {"STORE": plan.store, **{name: str(path) for name, path in paths.items()}}
     names = [name for name in os.environ if name.startswith(STORE_PASSED_ON)]
     return {"STORE": plan.store} | {name: os.environ[name] for name in names}
+
+
+def queue_plans(plan: StackPlan, scheme: str) -> list[ProcessPlan]:
+    """The brokers, and the proxy in front of them."""
+    brokers = [broker_plan(plan, f"broker-{index}", scheme) for index in range(plan.brokers)]
+    listed = ",".join(f"{broker.name}={broker.url}" for broker in brokers)
+    port = plan.proxy_port or free_port()
+    return [*brokers, ProcessPlan("proxy", "proxy", {"BROKERS": listed}, port, scheme)]
 
 
 def broker_plan(plan: StackPlan, name: str, scheme: str) -> ProcessPlan:

@@ -12,6 +12,7 @@ from cli.feed import Follower, file_feed
 from cli.stack import Stack, StackPlan, open_stack
 from cli.supervisor import StackError
 from cli.watchers import find_watchers
+from common.queue.address import without_secrets
 
 EXIT_FAILED = 3
 DRAIN_LOOKS = 25
@@ -31,14 +32,21 @@ class UpPlan:
     api_port: int
     proxy_port: int
     store: str = "sqlite"
+    engine: str | None = None
     grafana: bool | None = None
     prometheus: bool | None = None
 
     def stack(self) -> StackPlan:
         """The processes of this plan."""
-        watchers = find_watchers(self.grafana, self.prometheus)
-        ports = self.proxy_port, self.api_port
-        plan = StackPlan(self.data_dir, self.brokers, *ports, store=self.store, watchers=watchers)
+        plan = StackPlan(
+            self.data_dir,
+            self.brokers,
+            self.proxy_port,
+            self.api_port,
+            store=self.store,
+            engine=self.engine,
+            watchers=find_watchers(self.grafana, self.prometheus),
+        )
         feed = None
         if self.csv is not None:
             feed = file_feed(str(self.csv.resolve()), str(plan.summary_path))
@@ -90,9 +98,13 @@ class Up:
         await self._stop.wait()
 
     def _say_where(self, stack: Stack) -> None:
-        api, proxy = stack.child("api").plan.url, stack.child("proxy").plan.url
+        api = stack.child("api").plan.url
         self._say(f"API      {api}   docs {api}/docs")
-        self._say(f"queue    {proxy}   token in {stack.secrets.service_token}")
+        if stack.plan.engine is None:
+            proxy = stack.child("proxy").plan.url
+            self._say(f"queue    {proxy}   token in {stack.secrets.service_token}")
+        else:
+            self._say(f"queue    {without_secrets(stack.plan.engine)}")
         self._say(f"data     {stack.plan.data_dir}   logs in {stack.plan.data_dir / 'logs'}")
         if stack.secrets.new_api_key is not None:
             self._say(f"API key  {stack.secrets.new_api_key}   shown this once")

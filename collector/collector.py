@@ -13,12 +13,12 @@ from collector.pipeline import Pipeline, SpoolLeftError
 from common import logs
 from common.clock import Clock, SystemClock
 from common.errors import TelemetryError, Unavailable
-from common.http.tls import client_context
 from common.lifecycle import Lifecycle
 from common.lock import DirectoryTakenError, lock_directory, unlock
 from common.options import refuse
 from common.queue.base import Consumer
 from common.queue.factory import open_consumer
+from common.queue.options import queue_address
 from common.storage.base import Store
 from common.storage.factory import open_store
 
@@ -56,7 +56,7 @@ class Collector:
                 self._lock = lock_directory(self.options.data_dir)
         except DirectoryTakenError as taken:
             refuse([f"DATA_DIR: another collector has {taken} open"])
-        self._consumers = [self._consumer() for _ in range(self.options.queue_workers)]
+        self._consumers = [self._consumer() for _ in range(self._streams)]
         try:
             self._pipeline = await asyncio.to_thread(self._open)
         except SpoolLeftError as left:
@@ -81,18 +81,21 @@ class Collector:
             raise Unavailable("the collector is not started")
         return {**self._pipeline.stats(), "lag": self._lag}
 
+    @property
+    def _streams(self) -> int:
+        """Consumers of an engine of others settle their own messages only, so there is one."""
+        return self.options.queue_workers if queue_address(self.options).engine is None else 1
+
     def _consumer(self) -> Consumer:
         options = self.options
         return open_consumer(
-            options.queue_url,
-            options.service_token,
+            queue_address(options, options.direct),
             options.topic,
             options.group,
-            max(1, options.buffer_messages // options.queue_workers),
+            max(1, options.buffer_messages // self._streams),
             options.delivery_messages,
-            options.direct,
+            options.instance_id,
             self.clock,
-            client_context(options.tls_ca_file),
         )
 
     def _open(self) -> Pipeline:

@@ -6,13 +6,14 @@ from typing import Self
 from pydantic import model_validator
 
 from common.options import Bytes, Seconds, option
+from common.queue.options import QueueOptions, check_direct
 from common.storage.options import StoreWriterOptions
 
 SPOOLED = "spooled"
 STORED = "stored"
 
 
-class CollectorOptions(StoreWriterOptions):
+class CollectorOptions(QueueOptions, StoreWriterOptions):
     """Every knob of a collector, with its environment name, default and bounds."""
 
     port: int = option("PORT", 7090, "Port to listen on; 0 takes a free one.", ge=0, le=65535)
@@ -27,11 +28,10 @@ class CollectorOptions(StoreWriterOptions):
         pattern=f"^({SPOOLED}|{STORED})$",
     )
     instance_id: str = option("INSTANCE_ID", "collector-0", "Name of this collector in its logs.")
-    queue_url: str = option("MSG_QUEUE_ADDR", "http://127.0.0.1:7080", "Where the queue is.")
     direct: bool = option(
         "MSG_QUEUE_DIRECT",
         False,
-        "Read straight from the brokers that the proxy at MSG_QUEUE_ADDR names; it stands by.",
+        "Read straight from the brokers that the proxy at QUEUE_URL names; it stands by.",
     )
     topic: str = option("MSG_QUEUE_TOPIC", "telemetry", "Topic consumed.")
     group: str = option("CONSUMER_GROUP", "collectors", "Group whose work is shared.")
@@ -41,7 +41,7 @@ class CollectorOptions(StoreWriterOptions):
     queue_workers: int = option(
         "QUEUE_WORKERS",
         1,
-        "Streams read from the queue at once; they share the buffer.",
+        "Streams read from our brokers at once; they share the buffer. Other engines have one.",
         ge=1,
         le=64,
     )
@@ -74,6 +74,12 @@ class CollectorOptions(StoreWriterOptions):
         """Refuse a spool that would lie nowhere."""
         if self.ack_mode == SPOOLED and self.data_dir is None:
             raise ValueError("DATA_DIR is required with ACK_MODE=spooled")
+        return self
+
+    @model_validator(mode="after")
+    def a_proxy_to_go_around(self) -> Self:
+        """Refuse MSG_QUEUE_DIRECT without our own proxy."""
+        check_direct(self, self.direct)
         return self
 
     @property

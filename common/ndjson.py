@@ -21,6 +21,12 @@ def pack(payloads: Sequence[bytes]) -> bytes:
     return body
 
 
+def check(payloads: Sequence[bytes]) -> None:
+    """Refuse, with ValueError, what would not come back as one line, for who sends no lines."""
+    if not all(payloads) or any(LF in each or each.endswith(CR) for each in payloads):
+        raise ValueError("a payload is empty, or would not come back as one line")
+
+
 def hold_line_end(payloads: Sequence[bytes], body: bytes) -> bool:
     """Whether one of the payloads that make up a body is more than a line."""
     if len(body) < LONG_LINE_BYTES * len(payloads):

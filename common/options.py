@@ -7,7 +7,7 @@ reads the environment.
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Self
 
@@ -28,10 +28,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from common.option_values import parse_duration, parse_index, parse_list, parse_size
+
 EXIT_BAD_OPTIONS = 2
 EXIT_CANNOT_START = 3
-MOST_SECONDS = 100 * 365 * 86400.0
-MOST_BYTES = 1 << 62
 
 _PLAIN_WORDS = {
     "Value error, ": "",
@@ -40,53 +40,7 @@ _PLAIN_WORDS = {
     "items after validation": "characters",
 }
 
-_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*$")
 _TOKEN = re.compile(r"[!-~]*")
-_SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
-_SIZE = re.compile(r"^\s*(\d{1,19})\s*(KiB|MiB|GiB)?\s*$")
-_INDEX = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*-)?(\d{1,6})", re.ASCII)
-_BYTES_PER_UNIT = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, None: 1}
-
-
-def parse_duration(value: Any) -> Any:
-    """Turn ``"30s"``, ``"500ms"``, ``"12h"`` or ``30`` into seconds."""
-    if not isinstance(value, str):
-        return value
-    found = _DURATION.match(value)
-    if not found:
-        raise ValueError('must be a duration such as "30s", "500ms" or 30')
-    seconds = float(found[1]) * _SECONDS_PER_UNIT[found[2]]
-    if seconds > MOST_SECONDS:
-        raise ValueError("must be a duration of 100 years or less")
-    return seconds
-
-
-def parse_size(value: Any) -> Any:
-    """Turn ``"64MiB"`` or ``67108864`` into bytes."""
-    if not isinstance(value, str):
-        return value
-    found = _SIZE.match(value)
-    if not found:
-        raise ValueError('must be a size such as "64MiB" or 67108864')
-    size = int(found[1]) * _BYTES_PER_UNIT[found[2]]
-    if size > MOST_BYTES:
-        raise ValueError("must be a size of 4 EiB or less")
-    return size
-
-
-def parse_index(value: Any) -> Any:
-    """The number of one of several, from itself or from the end of a StatefulSet pod's name."""
-    found = _INDEX.fullmatch(str(value))
-    if found is None:
-        raise ValueError("must be a number, or a pod name that ends in one such as broker-2")
-    return int(found[1])
-
-
-def parse_list(value: Any) -> Any:
-    """Turn ``"a, b"`` into ``("a", "b")``."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
 
 
 def check_token(value: SecretStr) -> SecretStr:
@@ -103,23 +57,39 @@ Index = Annotated[int, BeforeValidator(parse_index)]
 Names = Annotated[tuple[str, ...], BeforeValidator(parse_list)]
 
 
-def option(env: str, default: Any, help_text: str, **bounds: Any) -> Any:
+def option(
+    env: str, default: Any, help_text: str, *, also: tuple[str, ...] = (), **bounds: Any
+) -> Any:
     """One row of a service's table: environment name, default, help and bounds.
 
-    The flag is the environment name in kebab case. ``default=...`` means required.
+    ``also`` are other names of the same. The flag is the environment name in kebab case.
+    ``default=...`` means required.
     """
-    return Field(default, validation_alias=AliasChoices(env), description=help_text, **bounds)
+    names = AliasChoices(env, *also)
+    return Field(default, validation_alias=names, description=help_text, **bounds)
+
+
+class Contradiction:
+    """Stands for the value of an option whose names were given different values."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+
+
+def refuse_contradiction(value: Any) -> Any:
+    """For options with several names: the environment must not say two things."""
+    if isinstance(value, Contradiction):
+        raise ValueError(f"{' and '.join(value.names)} are one option, and differ")
+    return value
 
 
 class SecretFiles(PydanticBaseSettingsSource):
     """Secrets from files: ``NAME_FILE`` names a file that holds what ``NAME`` would."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        name = env_name(field_name, field)
-        path = os.environ.get(f"{name}_FILE")
-        if not is_secret(field) or not path:
-            return None, name, False
-        return Path(path).read_text(encoding="utf-8").strip(), name, False
+        names = env_names(field_name, field) if is_secret(field) else []
+        found = {name: text for name in names if (text := secret_file(name)) is not None}
+        return next(iter(found.values()), None), env_name(field_name, field), False
 
     def __call__(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -137,6 +107,26 @@ class PlainEnvironment(EnvSettingsSource):
         self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool
     ) -> Any:
         return value
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The value, or the contradiction between the names of an option that has several."""
+        names = env_names(field_name, field)
+        if len(names) > 1:
+            found = {name: text for name in names if (text := given_by(name, field))}
+            if len(set(found.values())) > 1:
+                return Contradiction(list(found)), names[0], False
+        return super().get_field_value(field, field_name)
+
+
+def secret_file(name: str) -> str | None:
+    """What the file holds that ``NAME_FILE`` names."""
+    path = os.environ.get(f"{name}_FILE")
+    return Path(path).read_text(encoding="utf-8").strip() if path else None
+
+
+def given_by(name: str, field: FieldInfo) -> str | None:
+    """What the environment says under one name, by itself or through a file."""
+    return os.environ.get(name) or (secret_file(name) if is_secret(field) else None)
 
 
 class Options(BaseSettings):
@@ -223,19 +213,47 @@ class ServiceOptions(Options):
 
 def env_name(field_name: str, field: FieldInfo) -> str:
     """Return the environment name of a row of a table."""
+    return env_names(field_name, field)[0]
+
+
+def env_names(field_name: str, field: FieldInfo) -> list[str]:
+    """Return every environment name of a row of a table, the one it goes by first."""
     alias = field.validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else field_name.upper()
+    return [*map(str, alias.choices)] if isinstance(alias, AliasChoices) else [field_name.upper()]
 
 
 def flag_name(field_name: str, field: FieldInfo) -> str:
     """Return the command-line flag of a row of a table."""
-    return "--" + env_name(field_name, field).lower().replace("_", "-")
+    return as_flag(env_name(field_name, field))
 
 
-def short_flags(field: FieldInfo) -> list[str]:
+def as_flag(name: str) -> str:
+    """An environment name as a command-line flag."""
+    return "--" + name.lower().replace("_", "-")
+
+
+def other_flags(field: FieldInfo) -> list[str]:
     """Return other command-line flags of a row of a table."""
     extra = field.json_schema_extra
-    return [str(extra["flag"])] if isinstance(extra, dict) and "flag" in extra else []
+    short = [str(extra["flag"])] if isinstance(extra, dict) and "flag" in extra else []
+    return [*map(as_flag, env_names("", field)[1:]), *short]
+
+
+def on_command_line(field: FieldInfo) -> bool:
+    """Whether a row has a flag: a command line is there for everyone to read.
+
+    An address that may hold a password has one, and is refused there with a password in it.
+    """
+    extra = field.json_schema_extra
+    return not is_secret(field) or (isinstance(extra, dict) and "on_command_line" in extra)
+
+
+def default_text(field: FieldInfo) -> str:
+    """The default of a row as one would write it; a default is no secret."""
+    default = field.default
+    if isinstance(default, SecretStr):
+        return default.get_secret_value()
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 def is_secret(field: FieldInfo) -> bool:

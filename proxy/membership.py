@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from common.errors import InvalidRequest
-from common.options import parse_list, refuse
+from common.option_values import parse_list
+from common.options import refuse
 from common.wire import check_name
 from proxy.options import ProxyOptions
 

@@ -6,11 +6,12 @@ from typing import Self
 from pydantic import model_validator
 
 from common.options import Bytes, Index, Names, Seconds, ServiceOptions, option
+from common.queue.options import QueueOptions, check_direct
 from streamer.sources.csv_options import CsvOptions
 from streamer.sources.paths import STDIN
 
 
-class StreamerOptions(CsvOptions, ServiceOptions):
+class StreamerOptions(CsvOptions, QueueOptions, ServiceOptions):
     """Every knob of the streamer, with its environment name, default and bounds."""
 
     port: int = option("PORT", 7060, "Port to listen on; 0 takes a free one.", ge=0, le=65535)
@@ -58,16 +59,10 @@ class StreamerOptions(CsvOptions, ServiceOptions):
         ge=1,
         le=1000,
     )
-    queue_url: str = option(
-        "MSG_QUEUE_ADDR",
-        "http://127.0.0.1:7080",
-        "URL of the proxy, or of a broker.",
-        pattern=r"^https?://\S+$",
-    )
     direct: bool = option(
         "MSG_QUEUE_DIRECT",
         False,
-        "Send straight to the brokers that the proxy at MSG_QUEUE_ADDR names; it stands by.",
+        "Send straight to the brokers that the proxy at QUEUE_URL names; it stands by.",
     )
     topic: str = option(
         "MSG_QUEUE_TOPIC",
@@ -145,6 +140,12 @@ class StreamerOptions(CsvOptions, ServiceOptions):
             raise ValueError("give exactly one of CSV_PATH, GENERATE_GPUS, SCRAPE_TARGETS and NVML")
         if self.loop and (self.csv_path == STDIN or self.follow):
             raise ValueError("LOOP needs a file that is read to its end")
+        return self
+
+    @model_validator(mode="after")
+    def a_proxy_to_go_around(self) -> Self:
+        """Refuse MSG_QUEUE_DIRECT without our own proxy."""
+        check_direct(self, self.direct)
         return self
 
     @model_validator(mode="after")

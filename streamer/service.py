@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry
 from common import logs
 from common.clock import Clock, SystemClock
 from common.errors import TelemetryError
-from common.http.tls import client_context
 from common.lifecycle import Lifecycle
 from common.queue.base import Producer
 from common.queue.factory import open_producer
+from common.queue.options import queue_address
 from streamer.bar import Bar
 from streamer.metrics import StreamerMetrics
 from streamer.options import StreamerOptions
@@ -146,11 +146,7 @@ class StreamerService:
         """Ask for the partitions and start the lanes; None when stopped before."""
         options = self._options
         producer = self._producer = self._producer or open_producer(
-            options.queue_url,
-            options.service_token,
-            options.direct,
-            self._clock,
-            client_context(options.tls_ca_file),
+            queue_address(options, options.direct), self._clock
         )
         partitions = await unless_stopping(
             self.lifecycle.stopping,

@@ -43,12 +43,16 @@ Client = Callable[[str, Work, Gate], None]
 
 
 class Result(NamedTuple):
-    """What a run came to; ``cpu_seconds`` of server and clients together, starts excluded."""
+    """What a run came to; ``cpu_seconds`` of server and clients together, starts excluded.
+
+    ``served_seconds`` are the server's of these.
+    """
 
     messages: int
     size: int
     seconds: float
     cpu_seconds: float
+    served_seconds: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -83,7 +87,8 @@ def drive(server: Server, work: Work, produce: Client, consume: Client) -> Resul
     served = cpu_of(server.pids) - before
     if any(client.exitcode for client in clients):
         raise ClientFailedError(f"a client of {server.address} failed")
-    return Result(work.messages, work.size, seconds, served + sum(spent.get() for _ in clients))
+    spent_seconds = sum(spent.get() for _ in clients)
+    return Result(work.messages, work.size, seconds, served + spent_seconds, served)
 
 
 def _take_part(act: Client, address: str, work: Work, barrier: Barrier, spent: Any) -> None:

@@ -10,13 +10,14 @@ from pydantic import ValidationError
 
 from api.options import ApiOptions
 from broker.options import BrokerOptions
-from cli.doctor import cluster, disk, machine, secrets, source, stores
+from cli.doctor import cluster, disk, engine, machine, secrets, source, stores
 from cli.doctor.finding import Finding, Ward
 from collector.options import CollectorOptions
 from common.http.tls import client_context
 from common.journal import position
 from common.journal.files import DiskFiles
 from common.options import Options, ServiceOptions, describe_problem
+from common.queue.options import queue_address
 from proxy.membership import Address, read_brokers
 from proxy.options import ProxyOptions
 from streamer.options import StreamerOptions
@@ -90,7 +91,11 @@ async def check_queues(ward: Ward, options: ServiceOptions) -> None:
     if isinstance(options, ProxyOptions):
         addresses = {f"BROKERS {name}": url for name, url in listed_brokers(ward, options)}
     elif isinstance(options, StreamerOptions | CollectorOptions):
-        addresses = {"MSG_QUEUE_ADDR": options.queue_url}
+        where = queue_address(options)
+        if where.engine is not None:
+            await engine.check_engine(ward, where, options.topic)
+            return
+        addresses = {"QUEUE_URL": where.url}
     tls = client_context(options.tls_ca_file)
     for option, url in addresses.items():
         await cluster.check_queue(ward, option, url, options.service_token, tls)

@@ -30,7 +30,7 @@ def patients_of(directory: Path, queue_url: str) -> list[Patient]:
         for path in sorted(directory.glob("broker-*"))
     ]
     collector = patient(
-        "collector", DATA_DIR=str(directory / "collector"), MSG_QUEUE_ADDR=queue_url, **store
+        "collector", DATA_DIR=str(directory / "collector"), QUEUE_URL=queue_url, **store
     )
     api = patient("api", API_KEYS_FILE=str(secrets / "api-keys.json"), **store)
     return [*brokers, collector, api]

@@ -139,6 +139,7 @@ class DeadLetters(Protocol):
         """Have what lies there now delivered again, ``rate`` a second; return how many.
 
         A letter is taken out once its message is stored again: a crash in between brings it twice.
+        Our own brokers count and answer at once, and go on in the background.
         """
 
     async def purge(self) -> int:

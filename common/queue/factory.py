@@ -1,41 +1,58 @@
-"""The queue client that the options ask for."""
+"""The queue client that an address asks for; the module of an engine is imported only then."""
 
-import ssl
-
-from pydantic import SecretStr
+import importlib
+from typing import Any, cast
 
 from common.clock import Clock
-from common.queue.base import Consumer, Producer
+from common.http.tls import client_context
+from common.queue.address import Engine, QueueAddress
+from common.queue.base import Consumer, DeadLetters, Producer
 from common.queue.direct import DirectProducer
 from common.queue.direct_consumer import DirectConsumer
 from common.queue.http import HttpConsumer, HttpProducer
+from common.queue.http_letters import HttpDeadLetters
 
 
-def open_producer(
-    url: str, token: SecretStr, direct: bool, clock: Clock, tls: ssl.SSLContext | None = None
-) -> Producer:
-    """A producer through ``url``, or straight to the brokers that the proxy there names.
-
-    ``tls`` is whom it believes over https.
-    """
-    return DirectProducer(url, token, clock, tls) if direct else HttpProducer(url, token, tls=tls)
+def open_producer(where: QueueAddress, clock: Clock) -> Producer:
+    """A producer to the queue there."""
+    if where.engine is not None:
+        kind = _of(where.engine, "Producer")
+        return cast(Producer, kind(where.url, where.tls_ca_file, clock))
+    tls = client_context(where.tls_ca_file)
+    if where.direct:
+        return DirectProducer(where.url, where.token, clock, tls)
+    return HttpProducer(where.url, where.token, tls=tls)
 
 
 def open_consumer(
-    url: str,
-    token: SecretStr,
+    where: QueueAddress,
     topic: str,
     group: str,
     max_in_flight: int,
     batch: int,
-    direct: bool,
+    instance_id: str,
     clock: Clock,
-    tls: ssl.SSLContext | None = None,
 ) -> Consumer:
-    """A consumer through ``url``, or straight from the brokers that the proxy there names.
+    """A consumer of the queue there; ``instance_id`` names it to the operators of an engine."""
+    if where.engine is not None:
+        kind = _of(where.engine, "Consumer")
+        wish = (topic, group, max_in_flight, batch, instance_id)
+        return cast(Consumer, kind(where.url, *wish, where.tls_ca_file, clock))
+    tls = client_context(where.tls_ca_file)
+    limits = topic, group, max_in_flight, batch
+    if where.direct:
+        return DirectConsumer(where.url, where.token, *limits, clock, tls)
+    return HttpConsumer(where.url, where.token, *limits, tls=tls)
 
-    ``tls`` is whom it believes over https.
-    """
-    if direct:
-        return DirectConsumer(url, token, topic, group, max_in_flight, batch, clock, tls)
-    return HttpConsumer(url, token, topic, group, max_in_flight, batch, tls=tls)
+
+def open_dead_letters(where: QueueAddress, topic: str, group: str, clock: Clock) -> DeadLetters:
+    """A group's dead letters in the queue there."""
+    if where.engine is not None:
+        kind = _of(where.engine, "DeadLetters")
+        return cast(DeadLetters, kind(where.url, topic, group, where.tls_ca_file, clock))
+    tls = client_context(where.tls_ca_file)
+    return HttpDeadLetters(where.url, where.token, topic, group, tls)
+
+
+def _of(engine: Engine, what: str) -> Any:
+    return getattr(importlib.import_module(engine.module), engine.prefix + what)

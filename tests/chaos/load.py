@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from common.clock import SystemClock
 from common.errors import TelemetryError
+from common.queue.address import QueueAddress
 from common.queue.base import Consumer, Delivery, Producer
 from common.queue.factory import open_consumer, open_producer
 from tests.chaos.fleet import TOPIC
@@ -33,10 +34,10 @@ class Load:
         ways = [(url, False) for url in proxy_urls] + [(proxy_urls[0], True)]
         self._oracle = oracle
         self._rng = random.Random(seed)
-        self._producers = [open_producer(url, SECRET, direct, clock) for url, direct in ways]
+        places = [QueueAddress(url, SECRET, direct=direct) for url, direct in ways]
+        self._producers = [open_producer(where, clock) for where in places]
         self._consumers = [
-            open_consumer(url, SECRET, TOPIC, GROUP, IN_FLIGHT, 20, direct, clock)
-            for url, direct in ways
+            open_consumer(where, TOPIC, GROUP, IN_FLIGHT, 20, "c", clock) for where in places
         ]
         self._sending: list[asyncio.Task[None]] = []
         self._receiving: list[asyncio.Task[None]] = []

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from common.clock import SystemClock
 from common.errors import BrokerUnreachable
+from common.queue.address import QueueAddress
 from common.queue.base import Consumer, Delivery, Settled
 from common.queue.factory import open_consumer
 from common.wire import parse_receipt
@@ -85,7 +86,9 @@ async def test_a_broker_killed_under_load_costs_only_what_was_under_way(tmp_path
 async def nothing_is_stranded(running: Fleet, producers: Producers, owners: list[str]) -> None:
     """What is on brokers that are there comes now, the rest when theirs is back, each from it."""
     proxy = running.proxy_urls[1]
-    consumer = open_consumer(proxy, SecretStr(TOKEN), TOPIC, GROUP, 1000, 50, False, SystemClock())
+    consumer = open_consumer(
+        QueueAddress(proxy, SecretStr(TOKEN)), TOPIC, GROUP, 1000, 50, "c", SystemClock()
+    )
     found: dict[bytes, str] = {}
     refused: dict[str, str] = {}
 
@@ -152,7 +155,13 @@ async def test_a_rolling_restart_loses_nothing_and_keeps_the_order(tmp_path: Pat
         oracle, order = Oracle(), InOrder()
         load = Load(running.proxy_urls, oracle, seed=1)
         alone = open_consumer(
-            running.proxy_urls[0], SecretStr(TOKEN), TOPIC, "alone", 500, 50, False, SystemClock()
+            QueueAddress(running.proxy_urls[0], SecretStr(TOKEN)),
+            TOPIC,
+            "alone",
+            500,
+            50,
+            "c",
+            SystemClock(),
         )
 
         async def watch() -> None:

@@ -56,6 +56,16 @@ MATRIX: dict[str, tuple[str, ...]] = {
         "collector.persistence.enabled=false,collector.replicas=3,store.kind=influxdb,"
         "influxdb.enabled=true",
     ),
+    "engine": (
+        "--set",
+        "queue.url=redis://redis:6379,prometheus.enabled=true,monitoring.rules.enabled=true,"
+        "streamer.enabled=true,streamer.options.GENERATE_GPUS=1",
+    ),
+    "engine-with-password": (
+        "--set",
+        "queue.existingSecret=mine,queue.ca=true,tls.existingSecret=mine,streamer.enabled=true,"
+        "streamer.options.GENERATE_GPUS=1,store.kind=influxdb,influxdb.enabled=true",
+    ),
     "jsonl": ("--set", "store.kind=jsonl"),
     "victoriametrics": (
         "--set",

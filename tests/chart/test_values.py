@@ -147,7 +147,36 @@ def test_a_collector_without_a_disk_acks_what_is_stored() -> None:
     assert "volumeClaimTemplates" not in one(objects, "StatefulSet", "-collector")["spec"]
 
 
+def test_an_engine_takes_the_place_of_brokers_and_proxy() -> None:
+    objects = render(*MATRIX["engine"])
+    names = {it["metadata"]["name"] for it in objects}
+    assert not [name for name in names if name.endswith(("-broker", "-proxy", "-drain"))]
+    for name in ("collector", "streamer", "api", "test"):
+        assert environment(container(objects, name))["QUEUE_URL"] == "redis://redis:6379"
+    rules = json.dumps([it for it in objects if it["kind"] == "PrometheusRule"])
+    assert 'absent(up{job=\\"collector\\"})' in rules
+    assert 'absent(up{job=\\"broker\\"})' not in rules
+    config = one(objects, "ConfigMap", "-prometheus")["data"]["alerts.yml"]
+    assert 'absent(up{job="broker"})' not in config
+
+
+def test_the_address_of_an_engine_with_a_password_stays_in_its_secret() -> None:
+    objects = render(*MATRIX["engine-with-password"])
+    for name in ("collector", "streamer", "api", "test"):
+        found = container(objects, name)
+        given = environment(found)
+        assert "QUEUE_URL" not in given
+        assert given["QUEUE_URL_FILE"] == "/secrets/queue/url"
+        assert given["TLS_CA_FILE"] == "/secrets/queue/ca.crt"
+        mounts = {mount["mountPath"] for mount in found["volumeMounts"]}
+        assert "/secrets/queue" in mounts
+
+
 REFUSED = {
+    "queue.url=redis://:secret@redis": "/queue/url'",
+    "queue.url=http://proxy": "/queue/url'",
+    "queue.ca=true": "queue.ca: it is in the secret",
+    "queue.url=redis://r,queue.existingSecret=mine": "give one of them",
     "brokers.replicas=0": "/brokers/replicas': minimum",
     "brokers.replicas=two": "/brokers/replicas': got string",
     "brokers.replicaz=2": "'replicaz' not allowed",
@@ -227,7 +256,7 @@ def test_with_a_certificate_every_address_is_https() -> None:
         if found["name"] in KNOWN:
             given = environment(found)
             assert given["TLS_CERT_FILE"] == "/secrets/tls/tls.crt"
-            assert given.get("MSG_QUEUE_ADDR", "https://").startswith("https://")
+            assert given.get("QUEUE_URL", "https://").startswith("https://")
             for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                 assert found[probe]["httpGet"]["scheme"] == "HTTPS"
         assert found["name"] != "drain" or environment(found)["TLS_CA_FILE"]

@@ -87,7 +87,9 @@ async def test_a_broker_that_does_not_answer_keeps_its_backlog_from_being_left(
 
 async def test_a_ping_goes_there_and_back_and_leaves_no_topic(tmp_path: Path) -> None:
     async with cluster(tmp_path, 2) as duo:
-        (line,) = await ping(PingOptions(queue_url=duo.url, service_token=SecretStr(TOKEN)))
+        (line,) = await ping(
+            PingOptions(queue_url=SecretStr(duo.url), service_token=SecretStr(TOKEN))
+        )
         assert line.startswith("queue  a message there and back in ")
         topics = (await duo.client.request("GET", "/topics")).json["topics"]
         assert [topic["topic"] for topic in topics] == ["t"]
@@ -96,7 +98,9 @@ async def test_a_ping_goes_there_and_back_and_leaves_no_topic(tmp_path: Path) ->
 async def test_a_ping_says_that_the_api_is_not_ready(tmp_path: Path) -> None:
     """The API is acted by a service that is no broker of the cluster: they speak of it alike."""
     async with cluster(tmp_path, 1) as alone, running_broker(tmp_path / "api") as api:
-        options = PingOptions(queue_url=alone.url, service_token=SecretStr(TOKEN), api=api.url)
+        options = PingOptions(
+            queue_url=SecretStr(alone.url), service_token=SecretStr(TOKEN), api=api.url
+        )
         assert len(await ping(options)) == 2
         api.lifecycle.problems["store"] = "away"
         with pytest.raises(TelemetryError):

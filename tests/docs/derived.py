@@ -14,15 +14,20 @@ import cli.main
 from broker.dlq import RedriveRequest
 from broker.options import BrokerOptions
 from broker.retention import FILES_BELOW_BOUND
+from cli.export.parts import GROUP_CELLS
 from collector.options import CollectorOptions
 from common.http.edge import _SAFE_ID
 from common.http.openapi import VERSION
 from common.http.tls import LOWEST
 from common.queue.http import SILENCE_SECONDS
+from common.queue.jetstream_streams import DUPLICATE_SECONDS
+from common.queue.redis_producer import IDEMPOTENCY_WINDOW_MS
 from common.queue.shares import KEPT_BACK as SHARES_KEPT_BACK
-from common.storage.influx_answers import MAX_RETRY_AFTER_SECONDS
+from common.storage.answers import MAX_RETRY_AFTER_SECONDS
 from common.storage.options import StoreWriterOptions
 from common.storage.upkeep import SETTLED_SECONDS
+from common.storage.victoria_values import HALF_BITS, WIDE_BELOW
+from common.storage.victoria_values import WIDE_FROM as WIDE_FROM_VALUE
 from common.wire import _NAME
 from proxy.placement import LOAD_BOUND
 
@@ -56,6 +61,13 @@ REDRIVE_RATE = RedriveRequest().rate
 CAPS = sum(name.startswith("max_") for name in StoreWriterOptions.__annotations__)
 SETTLED_MINUTES = int(SETTLED_SECONDS / 60)
 MAX_RETRY_AFTER_MINUTES = int(MAX_RETRY_AFTER_SECONDS / 60)
+KEY_MINUTES = int(BrokerOptions.model_fields["idempotency_seconds"].default / 60)
+REDIS_KEY_MINUTES = IDEMPOTENCY_WINDOW_MS // 60_000
+NATS_KEY_MINUTES = int(DUPLICATE_SECONDS / 60)
+LONGEST_LEASE_HOURS = BrokerOptions.model_fields["max_lease_seconds"].default / 3600
+GROUP_MILLIONS = GROUP_CELLS / 1e6
+WIDE_FROM, WIDE_TO = f"10^{math.log10(WIDE_FROM_VALUE):g}", f"2^{math.log2(WIDE_BELOW):g}"
+VALUE_BITS = 2 * HALF_BITS
 OVER_SHARE = LOAD_BOUND - 1
 KEPT_BACK = 1 / SHARES_KEPT_BACK
 FILE_OF_A_CAP = 1 / FILES_BELOW_BOUND

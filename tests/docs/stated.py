@@ -9,6 +9,7 @@ STATED = {
         They need Python {derived.PYTHON} and make
         brokers (`--brokers {derived.UP[brokers]}`)
         exits {cli.supervisor.DONE} only if every row is stored
+        {cli.supervisor.DONE} only when every promise held
         {streamer.options.StreamerOptions.batch_size} samples -> one message
         fed by {derived.UP[gpus]} synthetic GPUs
     """,
@@ -65,6 +66,29 @@ STATED = {
         | {common.options.EXIT_BAD_OPTIONS} | an option or input is wrong
         | {common.options.EXIT_CANNOT_START} | a service cannot start
         | {derived.EXIT_BY_SIGTERM} | stopped cleanly by SIGTERM |
+    """,
+    "engines.md": """
+        | yes, {derived.KEY_MINUTES} minutes | yes, {derived.REDIS_KEY_MINUTES} minutes |
+        yes, {derived.NATS_KEY_MINUTES} minutes | no
+        yes, up to {derived.LONGEST_LEASE_HOURS:g} h |
+        the_rest_flows` | {broker.options.BrokerOptions.max_body_bytes:MiB} MiB |
+        | {common.queue.redis_producer.MAX_SEND_BYTES:MiB} MiB | `max_payload` |
+        idempotency key is remembered for {derived.REDIS_KEY_MINUTES:word} minutes
+        is set to, looked at every {common.queue.redis_link.LOOK_SECONDS:g} s
+        A send holds {common.queue.redis_producer.MAX_SEND_BYTES:MiB} MiB at most
+        after {common.queue.kafka_producer.GIVE_UP_MS:s} s without an answer
+        within a {common.queue.kafka_client.COMMIT_SECONDS:part} of a second
+        for {common.queue.kafka_producer.GIVE_UP_MS:s} s, and when
+        ({common.queue.kafka_client.SESSION_MS:s} s here)
+        `message.max.bytes` ({common.queue.kafka_settings.RECORD_BYTES:,} unless
+        ({common.queue.kafka_client.METADATA_MS:s} s here)
+    """,
+    "export.md": """
+        at most {cli.export.parts.GROUP_ROWS:,} rows and {derived.GROUP_MILLIONS:g} million values
+        (the version of this page, {cli.export.columns.SCHEMA_VERSION})
+        leaves with exit code {cli.export.run.EXIT_FAILED}
+        | {common.options.EXIT_BAD_OPTIONS} | an option is wrong
+        | {cli.export.run.EXIT_FAILED} | the store does not answer
     """,
     "formats.md": """
         the first {streamer.dry_run.SAMPLES_SHOWN:word} samples
@@ -127,7 +151,12 @@ STATED = {
         {derived.SETTLED_MINUTES:Word} minutes after an hour
         the version of the format, {common.storage.sqlite_schema.VERSION} today
         ({derived.MAX_RETRY_AFTER_MINUTES} minutes at most)
-        requests of {common.storage.influx_link.LINES_PER_REQUEST:,} lines
+        requests of {common.storage.bodies.LINES_PER_REQUEST:,} lines
+        whole numbers from {derived.WIDE_FROM} to {derived.WIDE_TO}, such
+        half of its {derived.VALUE_BITS} bits
+        with {common.storage.victoria_values.TAG_BITS} bits of checksum
+        labels of over {common.storage.victoria_lines.MAX_LABEL_BYTES:,} bytes
+        an answer of over {common.storage.victoria_link.MAX_ANSWER_BYTES:MiB} MiB
     """,
     "why.md": """
         virtual nodes a broker and a load bound of {proxy.placement.LOAD_BOUND}
@@ -140,15 +169,39 @@ STATED = {
 """By page, a phrase a line."""
 
 MEASURED = {
+    "export.md": """
+        10 million points of 100 GPUs with ten metrics
+        7 seconds and 200 MB of memory on two cores, 28 MB of files
+    """,
     "stores.md": """
         takes about 10 bytes, with rollups 12
         for 1,000 GPUs with 6 million points on two busy cores, 0.2 s for a page of 100
         at about 80 MB a second
+        That is 20 ms a write
+        each second is some 2 MB
+        three seconds for 2 million points
     """,
 }
 """What ``benchmarks/`` measures again."""
 
 OF_OTHERS = {
+    "engines.md": """
+        and a server from 7.0 on
+        a server from 2.10 on
+        or three replicas, is how to have more
+        (1 MiB unless set)
+        is always 1, and there is no limit
+        have at most 243 characters
+    """,  # Redis's; NATS's; Kafka's: a topic has 249, `.dead.` is between
+    "export.md": "| 0 | everything is there",
+    "faults.md": """
+        Three tools look
+        leaves with 0 only when every promise held
+        samples of 1970, of 2200
+        a link of 64 kbit/s
+        events of 300 KB, 5 MB
+        five hundred slow clients
+    """,  # inputs of tests
     "api.md": "and ends with 18",  # curl's exit code
     "behaviour.md": """
         (a sample of ten rows takes ten of them)
@@ -163,7 +216,10 @@ OF_OTHERS = {
     "stores.md": """
         95 % of them do not exceed
         a release with format 1 keeps its size
-    """,  # what p95 is; the past
+        numbers of at most 11 digits, of which 6 behind the point
+        up to ten seconds of what it had answered
+        `-search.maxSamplesPerQuery` (10^9)
+    """,  # what p95 is; the past; what VictoriaMetrics keeps, syncs and refuses
 }
 """What our code does not decide."""
 

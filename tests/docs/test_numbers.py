@@ -60,7 +60,7 @@ def test_a_default_behind_an_option_is_its_default(page: str) -> None:
 def test_every_port_is_one_that_something_listens_on(page: str) -> None:
     published = {int(port) for port in re.findall(r'127\.0\.0\.1:(\d+):\d+"', COMPOSE)}
     known = {int(port) for port in DEFAULTS["PORT"]} | published
-    for port in re.findall(r"(?:127\.0\.0\.1|localhost):(\d+)", PAGES[page]):
+    for port in re.findall(r"http://(?:127\.0\.0\.1|localhost):(\d+)", PAGES[page]):
         assert int(port) in known, port
 
 

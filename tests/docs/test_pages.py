@@ -86,11 +86,12 @@ def test_the_readme_can_be_read_in_one_sitting() -> None:
     assert len(page("README.md").splitlines()) < 120
 
 
-def test_every_test_named_in_the_promises_exists() -> None:
-    for file, name in re.findall(
-        r"`(tests/[a-z_/]+\.py)::([a-z_A-Z0-9]+)`", page("docs/promises.md")
-    ):
-        assert f"{name}" in page(file), f"{file} has no {name}"
+@pytest.mark.parametrize("name", ["promises.md", "engines.md"])
+def test_every_test_that_a_page_names_exists(name: str) -> None:
+    named = re.findall(r"`(tests/[a-z_/]+\.py)::([a-z_A-Z0-9]+)`", page(f"docs/{name}"))
+    assert named
+    for file, test in named:
+        assert test in page(file), f"{file} has no {test}"
 
 
 def test_the_page_of_the_api_has_every_request_and_no_other(tmp_path: Path) -> None:

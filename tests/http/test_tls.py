@@ -16,6 +16,7 @@ from common.clock import SystemClock
 from common.errors import BrokerUnreachable
 from common.http.tls import client_context, new_context
 from common.lifecycle import Lifecycle
+from common.queue.address import QueueAddress
 from common.queue.factory import open_consumer, open_producer
 from proxy.app import create_app as create_proxy
 from tests.http.test_service import ROUTES, Sample, serving
@@ -49,7 +50,7 @@ async def stack(directory: Path, certificates: Certificates) -> AsyncIterator[tu
 
 async def send(url: str, ca_file: Path | None, direct: bool = False) -> str:
     """Produce one message with a client that believes a CA."""
-    producer = open_producer(url, SECRET, direct, SystemClock(), client_context(ca_file))
+    producer = open_producer(QueueAddress(url, SECRET, ca_file, direct), SystemClock())
     try:
         return (await producer.send("t", 0, [b"x"], "key")).id
     finally:
@@ -77,17 +78,8 @@ async def test_the_whole_way_of_a_message_is_encrypted(
         assert broker_url.startswith("https://")
         assert proxy_url.startswith("https://")
         assert (await send(proxy_url, certificates.ca_file, direct)).startswith("broker-0:0:")
-        consumer = open_consumer(
-            proxy_url,
-            SECRET,
-            "t",
-            "g",
-            8,
-            4,
-            direct,
-            SystemClock(),
-            client_context(certificates.ca_file),
-        )
+        where = QueueAddress(proxy_url, SECRET, certificates.ca_file, direct)
+        consumer = open_consumer(where, "t", "g", 8, 4, "c", SystemClock())
         async with contextlib.aclosing(consumer.deliveries()) as deliveries:  # type: ignore[type-var]
             delivery = await anext(deliveries)
             assert delivery.payloads == [b"x"]

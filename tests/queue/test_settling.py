@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from common.clock import SystemClock
 from common.queue import letters
+from common.queue.address import QueueAddress
 from common.queue.base import Consumer, Delivery, Letter
 from common.queue.factory import open_consumer
 from tests.support.client import TOKEN
@@ -31,7 +32,8 @@ async def duo(tmp_path: Path) -> AsyncIterator[Cluster]:
 @pytest.fixture(params=[False, True], ids=["through the proxy", "direct"])
 async def consumer(duo: Cluster, request: pytest.FixtureRequest) -> AsyncIterator[Consumer]:
     clock = SystemClock()
-    found = open_consumer(duo.url, SecretStr(TOKEN), "t", "g", 100, 5, request.param, clock)
+    where = QueueAddress(duo.url, SecretStr(TOKEN), direct=request.param)
+    found = open_consumer(where, "t", "g", 100, 5, "c", clock)
     yield found
     await found.close()
 

@@ -235,7 +235,10 @@ def test_the_table_reads_its_environment(monkeypatch: pytest.MonkeyPatch) -> Non
     }.items():
         monkeypatch.setenv(name, value)
     table = options()
-    assert (table.csv_path, table.queue_url) == ("/data/a.csv", "http://proxy:7080")
+    assert (table.csv_path, table.queue_url.get_secret_value()) == (
+        "/data/a.csv",
+        "http://proxy:7080",
+    )
     assert (table.linger_seconds, table.loop, table.rate) == (0.5, True, 50.0)
 
 

@@ -1,6 +1,6 @@
 {{/* The API's container: in pods of its own, or beside the collector over the same file. */}}
 {{- define "telemetry.apiContainer" -}}
-{{- $own := merge (dict "API_KEYS_FILE" "/secrets/auth/api-keys.json" "MSG_QUEUE_ADDR" (include "telemetry.proxyUrl" .) "MSG_QUEUE_TOPIC" .Values.topic) (include "telemetry.storeOptions" . | fromYaml) -}}
+{{- $own := merge (dict "API_KEYS_FILE" "/secrets/auth/api-keys.json") (include "telemetry.queueOptions" . | fromYaml) (include "telemetry.storeOptions" . | fromYaml) -}}
 - name: api
   image: {{ include "telemetry.image" . | quote }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}

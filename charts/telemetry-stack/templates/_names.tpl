@@ -63,6 +63,27 @@ http://{{ include "telemetry.fullname" . }}-influxdb:{{ .Values.influxdb.port }}
 {{- if .Values.tls.existingSecret -}}https{{- else -}}http{{- end -}}
 {{- end -}}
 
+{{/* Whether the queue is somebody else's engine; nothing when it is our own brokers. */}}
+{{- define "telemetry.engine" -}}
+{{- if and .Values.queue.url .Values.queue.existingSecret -}}
+{{- fail "queue.url, queue.existingSecret: give one of them" -}}
+{{- end -}}
+{{- if and .Values.queue.ca (not .Values.queue.existingSecret) -}}
+{{- fail "queue.ca: it is in the secret of queue.existingSecret" -}}
+{{- end -}}
+{{- .Values.queue.url | default .Values.queue.existingSecret -}}
+{{- end -}}
+
+{{/* Where the queue is, for those who speak to it. */}}
+{{- define "telemetry.queueOptions" -}}
+{{- if .Values.queue.existingSecret -}}
+QUEUE_URL_FILE: /secrets/queue/url
+{{- else -}}
+QUEUE_URL: {{ .Values.queue.url | default (include "telemetry.proxyUrl" .) | quote }}
+{{- end }}
+MSG_QUEUE_TOPIC: {{ .Values.topic | quote }}
+{{- end -}}
+
 {{- define "telemetry.proxyUrl" -}}
 {{ include "telemetry.scheme" . }}://{{ include "telemetry.fullname" . }}-proxy:{{ .Values.proxy.port }}
 {{- end -}}

@@ -76,6 +76,14 @@ securityContext:
 {{- if .Values.tls.existingSecret }}
 - {name: TLS_CERT_FILE, value: /secrets/tls/tls.crt}
 - {name: TLS_KEY_FILE, value: /secrets/tls/tls.key}
+{{- end }}
+{{- include "telemetry.caEnvironment" . }}
+{{- end -}}
+
+{{- define "telemetry.caEnvironment" -}}
+{{- if .Values.queue.ca }}
+- {name: TLS_CA_FILE, value: /secrets/queue/ca.crt}
+{{- else if .Values.tls.existingSecret }}
 - {name: TLS_CA_FILE, value: /secrets/tls/ca.crt}
 {{- end }}
 {{- end -}}
@@ -139,6 +147,9 @@ lifecycle:
 {{- if .Values.tls.existingSecret -}}
 - {name: tls, mountPath: /secrets/tls, readOnly: true}
 {{ end -}}
+{{- if .Values.queue.existingSecret -}}
+- {name: queue, mountPath: /secrets/queue, readOnly: true}
+{{ end -}}
 - {name: auth, mountPath: /secrets/auth, readOnly: true}
 - {name: tmp, mountPath: /tmp}
 {{- end -}}
@@ -153,6 +164,17 @@ lifecycle:
       - {key: tls.crt, path: tls.crt}
       - {key: tls.key, path: tls.key}
       - {key: ca.crt, path: ca.crt}
+{{ end -}}
+{{- with .root.Values.queue.existingSecret -}}
+- name: queue
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+    items:
+      - {key: url, path: url}
+      {{- if $.root.Values.queue.ca }}
+      - {key: ca.crt, path: ca.crt}
+      {{- end }}
 {{ end -}}
 - name: tmp
   emptyDir: {sizeLimit: 256Mi}

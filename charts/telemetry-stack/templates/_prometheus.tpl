@@ -27,11 +27,17 @@ scrape_configs:
       - {source_labels: [__meta_kubernetes_pod_name], target_label: instance}
 {{- end -}}
 
-{{/* The alerts; with a place where docs/operations.md is served, each has the link that pagers show. */}}
+{{/*
+The alerts; with a place where docs/operations.md is served, each has the link that pagers show.
+Without brokers of our own none of those is missed.
+*/}}
 {{- define "telemetry.alerts" -}}
 {{- $alerts := .Files.Get "files/alerts.yml" -}}
 {{- with .Values.monitoring.runbookUrl -}}
 {{- $alerts = $alerts | replace "runbook: docs/operations.md" (printf "runbook_url: %s" .) -}}
+{{- end -}}
+{{- if include "telemetry.engine" . -}}
+{{- $alerts = $alerts | replace "absent(up{job=\"broker\"}) or absent(up{job=\"proxy\"}) or " "" -}}
 {{- end -}}
 {{- $alerts -}}
 {{- end -}}
