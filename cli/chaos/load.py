@@ -1,4 +1,4 @@
-"""Producers and consumers that go on whatever happens, and tell the oracle."""
+"""Producers and consumers of the bare queue that go on whatever happens, and tell the oracle."""
 
 import asyncio
 import itertools
@@ -6,41 +6,51 @@ import random
 
 from pydantic import SecretStr
 
+from cli.chaos.oracle import Oracle, Order, payload_of
+from cli.chaos.plan import ORDERED_GROUP, RAW_GROUP, RAW_TOPIC
 from common.clock import SystemClock
 from common.errors import TelemetryError
 from common.queue.base import Consumer, Delivery, Producer
 from common.queue.factory import open_consumer, open_producer
-from tests.chaos.fleet import TOPIC
-from tests.chaos.oracle import Oracle, payload_of
-from tests.support.client import TOKEN
+from common.wire import parse_receipt
 
-GROUP = "g"
-PARTITIONS = 8
-BATCH = 20
-PAUSE_SECONDS = 0.05
+BATCH = 10
+PAUSE_SECONDS = 0.1
 RETRY_SECONDS = 0.2
 IN_FLIGHT = 200
+DELIVERY = 20
 ACK_TRIES = 5
-
-SECRET = SecretStr(TOKEN)
+KEPT_SHARE = 0.02
 
 
 class Load:
-    """One producer and one consumer a proxy, and one of each that goes straight to the brokers."""
+    """One producer and one consumer a proxy, and one of each that goes straight to the brokers.
 
-    def __init__(self, proxy_urls: list[str], oracle: Oracle, seed: int) -> None:
-        clock = SystemClock()
+    They share a group, in which a few deliveries are kept without an ack; another consumer is alone
+    in a group of its own and looks at the order.
+    """
+
+    def __init__(
+        self, proxy_urls: list[str], token: str, partitions: int, oracle: Oracle, seed: int
+    ) -> None:
+        self.order = Order()
+        clock, secret = SystemClock(), SecretStr(token)
         ways = [(url, False) for url in proxy_urls] + [(proxy_urls[0], True)]
         self._oracle = oracle
-        self._rng = random.Random(seed)
-        self._producers = [open_producer(url, SECRET, direct, clock) for url, direct in ways]
+        self._partitions = partitions
+        self._rng = random.Random(seed)  # noqa: S311  no secret
+        self._producers = [open_producer(url, secret, direct, clock) for url, direct in ways]
         self._consumers = [
-            open_consumer(url, SECRET, TOPIC, GROUP, IN_FLIGHT, 20, direct, clock)
+            open_consumer(url, secret, RAW_TOPIC, RAW_GROUP, IN_FLIGHT, DELIVERY, direct, clock)
             for url, direct in ways
         ]
+        self._alone = open_consumer(
+            proxy_urls[-1], secret, RAW_TOPIC, ORDERED_GROUP, 2 * IN_FLIGHT, DELIVERY, False, clock
+        )
         self._sending: list[asyncio.Task[None]] = []
         self._receiving: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
+        self._keeping = True
 
     def start(self) -> None:
         """Begin to send and to receive."""
@@ -48,6 +58,11 @@ class Load:
             self._sending.append(asyncio.create_task(self._send(number)))
         for consumer in self._consumers:
             self._receiving.append(asyncio.create_task(self._receive(consumer)))
+        self._receiving.append(asyncio.create_task(self._watch()))
+
+    def keep_no_more(self) -> None:
+        """Ack everything from now on."""
+        self._keeping = False
 
     async def stop_sending(self) -> None:
         """Let every send end that is under way; raises what broke a task."""
@@ -67,7 +82,7 @@ class Load:
         await asyncio.gather(*self._sending, *self._receiving, return_exceptions=True)
         for producer in self._producers:
             await producer.close()
-        for consumer in self._consumers:
+        for consumer in [*self._consumers, self._alone]:
             await consumer.close()
 
     async def _send(self, number: int) -> None:
@@ -76,7 +91,7 @@ class Load:
                 return
             names = [f"{number}-{turn}-{n}" for n in range(BATCH)]
             self._oracle.tried.update(names)
-            partition = self._rng.randrange(PARTITIONS)
+            partition = self._rng.randrange(self._partitions)
             await self._until_stored(number, f"{number}-{turn}", partition, names)
             self._oracle.stored.update(names)
             await asyncio.sleep(PAUSE_SECONDS)
@@ -87,28 +102,40 @@ class Load:
         for number in itertools.count(first):
             producer: Producer = self._producers[number % len(self._producers)]
             try:
-                await producer.send(TOPIC, partition, payloads, key)
+                await producer.send(RAW_TOPIC, partition, payloads, key)
             except TelemetryError as error:
-                if error.retry_after_seconds is None:
-                    raise
-                await asyncio.sleep(RETRY_SECONDS)
+                await wait_or_raise(error)
             else:
                 return
 
     async def _receive(self, consumer: Consumer) -> None:
         async for delivery in consumer.deliveries():
-            for payload in delivery.payloads:
-                self._oracle.deliver(payload)
-            await self._ack(consumer, delivery)
+            names = [self._oracle.deliver(payload) for payload in delivery.payloads]
+            if self._keeping and self._rng.random() < KEPT_SHARE:
+                self._oracle.keep(names)
+            else:
+                await self._ack(consumer, delivery)
+
+    async def _watch(self) -> None:
+        async for delivery in self._alone.deliveries():
+            names = [payload.partition(b":")[0].decode() for payload in delivery.payloads]
+            broker = parse_receipt(delivery.receipt).broker
+            self.order.look(broker, delivery.partition, delivery.offset, names)
+            await self._ack(self._alone, delivery)
 
     async def _ack(self, consumer: Consumer, delivery: Delivery) -> None:
         for _ in range(ACK_TRIES):
             try:
                 settled = await consumer.ack([delivery.receipt])
             except TelemetryError as error:
-                if error.retry_after_seconds is None:
-                    raise
-                await asyncio.sleep(RETRY_SECONDS)
+                await wait_or_raise(error)
             else:
                 self._oracle.refused.update(settled.refused.values())
                 return
+
+
+async def wait_or_raise(error: TelemetryError) -> None:
+    """Wait a moment before a request is repeated; one that may not be is a defect."""
+    if error.retry_after_seconds is None:
+        raise error
+    await asyncio.sleep(RETRY_SECONDS)
