@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 
 from cli.chaos.link import Link
-from cli.chaos.plan import RAW_TOPIC, ChaosPlan, Settings
+from cli.chaos.plan import LATE_GROUP, RAW_TOPIC, ChaosPlan, Settings
 from cli.chaos.ports import lasting_port
 from cli.chaos.process import ServiceProcess
 from cli.secrets import ensure_secrets
@@ -72,14 +72,11 @@ class Fleet:
         await self.streamer.start()
 
     async def start_queue(self) -> None:
-        """Start brokers and proxies, and make the topics before anybody wants them."""
+        """Start brokers and proxies."""
         for _ in range(self._plan.brokers):
             await self.add_broker()
         await asyncio.gather(*(proxy.start() for proxy in self.proxies.values()))
         await asyncio.gather(*(proxy.until_ready() for proxy in self.proxies.values()))
-        for topic in (TOPIC, RAW_TOPIC):
-            body = {"partitions": self.settings.partitions}
-            await self._ask("PUT", f"{self.proxy_urls[0]}/topics/{topic}", body)
 
     async def add_broker(self) -> str:
         """Start one more broker and list it."""
@@ -92,8 +89,17 @@ class Fleet:
         await link.open()
         await broker.start()
         await broker.until_ready()
+        await self._prepare(broker.url)
         self._write([*self._listed, name])
         return name
+
+    async def _prepare(self, url: str) -> None:
+        """Make the topics before anybody wants them, and the group that will come late."""
+        for topic in (TOPIC, RAW_TOPIC):
+            await self._ask(
+                "PUT", f"{url}/topics/{topic}", {"partitions": self.settings.partitions}
+            )
+        await self._ask("POST", f"{url}/groups/{LATE_GROUP}/seek?topic={RAW_TOPIC}&to=earliest")
 
     async def remove_broker(self, name: str) -> None:
         """Drain a broker, take it off the list once it is empty, stop it when nobody uses it."""

@@ -1,13 +1,14 @@
 """Producers and consumers of the bare queue that go on whatever happens, and tell the oracle."""
 
 import asyncio
+import contextlib
 import itertools
 import random
 
 from pydantic import SecretStr
 
 from cli.chaos.oracle import Oracle, Order, payload_of
-from cli.chaos.plan import ORDERED_GROUP, RAW_GROUP, RAW_TOPIC
+from cli.chaos.plan import LATE_GROUP, ORDERED_GROUP, RAW_GROUP, RAW_TOPIC
 from common.clock import SystemClock
 from common.errors import TelemetryError
 from common.queue.base import Consumer, Delivery, Producer
@@ -21,13 +22,17 @@ IN_FLIGHT = 200
 DELIVERY = 20
 ACK_TRIES = 5
 KEPT_SHARE = 0.02
+FIRST_LATE_SECONDS = 20.0
+LATE_SECONDS = (3.0, 12.0)
+LATE_READS_SECONDS = 1.0
 
 
 class Load:
     """One producer and one consumer a proxy, and one of each that goes straight to the brokers.
 
-    They share a group, in which a few deliveries are kept without an ack; another consumer is alone
-    in a group of its own and looks at the order.
+    They share a group, in which a few deliveries are kept without an ack. Another consumer is alone
+    in a group of its own and looks at the order. A third group reads now and then: what the brokers
+    forget, it never sees.
     """
 
     def __init__(
@@ -35,6 +40,8 @@ class Load:
     ) -> None:
         self.order = Order()
         clock, secret = SystemClock(), SecretStr(token)
+        self._clock, self._secret = clock, secret
+        self._last_url = proxy_urls[-1]
         ways = [(url, False) for url in proxy_urls] + [(proxy_urls[0], True)]
         self._oracle = oracle
         self._partitions = partitions
@@ -44,13 +51,13 @@ class Load:
             open_consumer(url, secret, RAW_TOPIC, RAW_GROUP, IN_FLIGHT, DELIVERY, direct, clock)
             for url, direct in ways
         ]
-        self._alone = open_consumer(
-            proxy_urls[-1], secret, RAW_TOPIC, ORDERED_GROUP, 2 * IN_FLIGHT, DELIVERY, False, clock
-        )
+        self._alone = self._open(ORDERED_GROUP)
+        self._late = self._open(LATE_GROUP)
         self._sending: list[asyncio.Task[None]] = []
         self._receiving: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self._keeping = True
+        self._hurry = asyncio.Event()
 
     def start(self) -> None:
         """Begin to send and to receive."""
@@ -59,10 +66,12 @@ class Load:
         for consumer in self._consumers:
             self._receiving.append(asyncio.create_task(self._receive(consumer)))
         self._receiving.append(asyncio.create_task(self._watch()))
+        self._receiving.append(asyncio.create_task(self._come_late()))
 
-    def keep_no_more(self) -> None:
-        """Ack everything from now on."""
+    def hurry(self) -> None:
+        """Ack everything from now on, and read all the time."""
         self._keeping = False
+        self._hurry.set()
 
     async def stop_sending(self) -> None:
         """Let every send end that is under way; raises what broke a task."""
@@ -82,7 +91,7 @@ class Load:
         await asyncio.gather(*self._sending, *self._receiving, return_exceptions=True)
         for producer in self._producers:
             await producer.close()
-        for consumer in [*self._consumers, self._alone]:
+        for consumer in [*self._consumers, self._alone, self._late]:
             await consumer.close()
 
     async def _send(self, number: int) -> None:
@@ -122,6 +131,36 @@ class Load:
             broker = parse_receipt(delivery.receipt).broker
             self.order.look(broker, delivery.partition, delivery.offset, names)
             await self._ack(self._alone, delivery)
+
+    async def _come_late(self) -> None:
+        """Read for a moment, stay away, and so on; for ever once it is time to hurry."""
+        await self._stay_away(FIRST_LATE_SECONDS)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if self._hurry.is_set() else LATE_READS_SECONDS):
+                    async for delivery in self._late.deliveries():
+                        for payload in delivery.payloads:
+                            self._oracle.deliver_late(payload)
+                        await self._ack(self._late, delivery)
+            await self._stay_away(self._rng.uniform(*LATE_SECONDS))
+
+    async def _stay_away(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+
+    def _open(self, group: str) -> Consumer:
+        """A consumer through the last proxy, alone in its group."""
+        return open_consumer(
+            self._last_url,
+            self._secret,
+            RAW_TOPIC,
+            group,
+            2 * IN_FLIGHT,
+            DELIVERY,
+            False,
+            self._clock,
+        )
 
     async def _ack(self, consumer: Consumer, delivery: Delivery) -> None:
         for _ in range(ACK_TRIES):

@@ -20,22 +20,32 @@ def payload_of(name: str) -> bytes:
 class Oracle:
     """Every send that was tried, answered, and every delivery, by the message's name.
 
-    What was tried and not answered may be there or not.
+    What was tried and not answered may be there or not. ``late`` has what came to a group that
+    reads seldom: what the brokers forgot meanwhile is not in it.
     """
 
     tried: set[str] = field(default_factory=set)
     stored: set[str] = field(default_factory=set)
     delivered: Counter[str] = field(default_factory=Counter)
+    late: set[str] = field(default_factory=set)
     mangled: list[bytes] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
     kept: dict[str, int] = field(default_factory=dict)
 
     def deliver(self, payload: bytes) -> str:
         """A message came; returns its name."""
+        name = self._name(payload)
+        self.delivered[name] += 1
+        return name
+
+    def deliver_late(self, payload: bytes) -> None:
+        """A message came to the group that reads seldom."""
+        self.late.add(self._name(payload))
+
+    def _name(self, payload: bytes) -> str:
         name = payload.partition(b":")[0].decode("utf-8", "replace")
         if payload_of(name) != payload:
             self.mangled.append(payload)
-        self.delivered[name] += 1
         return name
 
     def keep(self, names: list[str]) -> None:
@@ -43,12 +53,12 @@ class Oracle:
         self.kept.update({name: self.delivered[name] for name in names})
 
     def lost(self) -> set[str]:
-        """Answered 2xx, and never seen."""
-        return self.stored - self.delivered.keys()
+        """Answered 2xx, and never seen by one of the groups."""
+        return self.stored - (self.delivered.keys() & self.late)
 
     def invented(self) -> set[str]:
         """Seen, and never sent."""
-        return self.delivered.keys() - self.tried
+        return (self.delivered.keys() | self.late) - self.tried
 
     def never_again(self) -> set[str]:
         """Kept by a consumer, and never seen since."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cli.stack import TOPIC
 
-RAW_TOPIC, RAW_GROUP, ORDERED_GROUP = "chaos", "shared", "alone"
+RAW_TOPIC, RAW_GROUP, ORDERED_GROUP, LATE_GROUP = "chaos", "shared", "alone", "late"
 REST_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 40.0
 

@@ -11,14 +11,22 @@ from cli.chaos.fleet import Fleet
 from cli.chaos.load import Load
 from cli.chaos.nemesis import Nemesis
 from cli.chaos.outcome import Outcome
-from cli.chaos.plan import ORDERED_GROUP, RAW_GROUP, RAW_TOPIC, ChaosPlan, settings_of
+from cli.chaos.plan import (
+    LATE_GROUP,
+    ORDERED_GROUP,
+    RAW_GROUP,
+    RAW_TOPIC,
+    ChaosPlan,
+    settings_of,
+)
 from cli.chaos.points import Exporter, compare, stored_points
 from cli.chaos.strikes import Strikes
 from cli.stack import GROUP, TOPIC
 from cli.supervisor import StackError
 from common.errors import TelemetryError
 
-GROUPS = ((RAW_TOPIC, RAW_GROUP), (RAW_TOPIC, ORDERED_GROUP), (TOPIC, GROUP))
+RAW_GROUPS = (RAW_GROUP, ORDERED_GROUP, LATE_GROUP)
+GROUPS = (*((RAW_TOPIC, group) for group in RAW_GROUPS), (TOPIC, GROUP))
 LOOK_SECONDS = 0.25
 
 
@@ -79,7 +87,7 @@ class Run:
         end = healed + outcome.plan.rest_seconds
         await self._exporter.stop()
         outcome.produced_points = self._exporter.points
-        self._load.keep_no_more()
+        self._load.hurry()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(end - time.monotonic()):
                 await self._load.stop_sending()

@@ -50,7 +50,7 @@ def test_under_every_strike_every_promise_holds() -> None:
     ("way", "strike", "promise"),
     [
         ("acks-before-the-fsync", "kill-broker", "P1 acks"),
-        ("lease-that-never-expires", "reset-link", "P6 visibility"),
+        ("lease-that-never-expires", "pause-streamer", "P6 visibility"),
         ("spool-trimmed-early", "kill-collector", "P13 collector"),
     ],
 )

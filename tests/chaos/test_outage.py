@@ -160,7 +160,7 @@ async def test_a_rolling_restart_loses_nothing_and_keeps_the_order(tmp_path: Pat
                 before = len(oracle.stored)
                 await until(lambda n=before: len(oracle.stored) > n + 200, PATIENCE_SECONDS)  # type: ignore[misc]
                 await running.brokers[name].start()
-            load.keep_no_more()
+            load.hurry()
             await load.stop_sending()
             await until(lambda: not oracle.lost() | oracle.never_again(), PATIENCE_SECONDS)
             await until(lambda: load.order.seen() >= oracle.stored, PATIENCE_SECONDS)
