@@ -18,6 +18,8 @@ from cli.supervisor import StackError
 
 LOOK_SECONDS = 0.1
 ANSWER_SECONDS = 5.0
+TRIES = 12
+AWAY = (aiohttp.ClientError, TimeoutError, ConnectionError)
 
 
 class Fleet:
@@ -96,16 +98,16 @@ class Fleet:
     async def _prepare(self, url: str) -> None:
         """Make the topics before anybody wants them, and the group that will come late."""
         for topic in (TOPIC, RAW_TOPIC):
-            await self._ask(
+            await self._insist(
                 "PUT", f"{url}/topics/{topic}", {"partitions": self.settings.partitions}
             )
-        await self._ask("POST", f"{url}/groups/{LATE_GROUP}/seek?topic={RAW_TOPIC}&to=earliest")
+        await self._insist("POST", f"{url}/groups/{LATE_GROUP}/seek?topic={RAW_TOPIC}&to=earliest")
 
     async def remove_broker(self, name: str) -> None:
         """Drain a broker, take it off the list once it is empty, stop it when nobody uses it."""
         url = self.brokers[name].url
-        await self._ask("POST", f"{url}/drain")
-        while not (await self._ask("GET", f"{url}/drain"))["empty"]:  # noqa: ASYNC110
+        await self._insist("POST", f"{url}/drain")
+        while not (await self._insist("GET", f"{url}/drain"))["empty"]:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
         self._write([other for other in self._listed if other != name])
         for proxy in self.proxies.values():
@@ -182,8 +184,17 @@ class Fleet:
         """What a GET is answered, None while it is not."""
         try:
             return await self._ask("GET", url)
-        except (StackError, aiohttp.ClientError, TimeoutError, ConnectionError):
+        except (StackError, *AWAY):
             return None
+
+    async def _insist(self, method: str, url: str, body: object = None) -> dict[str, Any]:
+        """Ask until there is an answer; raises StackError for another than 200, or for none."""
+        for _ in range(TRIES):
+            try:
+                return await self._ask(method, url, body)
+            except AWAY:
+                await asyncio.sleep(LOOK_SECONDS)
+        raise StackError(f"{method} {url}: no answer")
 
     async def _ask(self, method: str, url: str, body: object = None) -> dict[str, Any]:
         """Ask a service and return its answer; raises StackError for another than 200."""
