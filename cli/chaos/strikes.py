@@ -135,7 +135,11 @@ class Strikes:
         process.disk.calm()
 
     async def _break_disk(self, process: ServiceProcess) -> None:
-        """Every fsync fails, until the process is killed and its disk replaced."""
+        """Every fsync fails, until the process is killed and its disk replaced.
+
+        It may end by itself, to look at its log anew.
+        """
+        process.down = True
         process.disk.set_mood(FAILING)
         await self._wait(HINDERED_SECONDS)
         await process.kill()

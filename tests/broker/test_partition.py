@@ -354,3 +354,37 @@ async def test_nobody_waits_for_ever_for_a_disk_that_hangs(disk: ThreadPoolExecu
     await until(lambda: partition.end == 2)
     assert await produce(partition, b"after") == 2
     assert await bodies(partition) == [b"before", b"on its way", b"after"]
+
+
+class Silent(ThreadPoolExecutor):
+    """Does its work, and says so only once ``told`` is set; then ``done`` was set before."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.done, self.told = threading.Event(), threading.Event()
+        self.told.set()
+
+    def submit(self, work: Any, /, *given: Any, **named: Any) -> Any:
+        def whole() -> Any:
+            result = work(*given, **named)
+            self.done.set()
+            assert self.told.wait(10)
+            return result
+
+        return super().submit(whole)
+
+
+async def test_what_the_disk_has_counts_once_the_event_loop_has_heard_of_it() -> None:
+    with Silent() as disk:
+        partition = open_partition(MemoryFiles(), disk)
+        await produce(partition, b"first")
+        group = await partition.open_group("g", "earliest")
+        disk.told.clear()
+        disk.done.clear()
+        storing = asyncio.create_task(produce(partition, b"second"))
+        await until(disk.done.is_set)
+        counted = partition.end, group.counts(partition.end)["ready"], partition.depth
+        disk.told.set()
+        assert await storing == 1
+        assert counted == (1, 1, 1)
+        assert (partition.end, group.counts(partition.end)["ready"], partition.depth) == (2, 2, 2)
