@@ -6,27 +6,73 @@ each file ends anywhere between its synced end and its end. Renames and removals
 """
 
 import errno
+import mmap
 import os
 import random
+import struct
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from common.journal.files import AppendFile, DiskFiles
 
 LEDGER_FILE = "synced"
+LEDGER_BYTES = 16 << 20  # sparse; a row for each file there ever was
 MOOD_FILE = "mood"
 SLOW, FAILING = "slow", "failing"
 ZEROS_SHARE = 0.25  # what a power cut leaves behind a file's synced end may be zeros
+
+_INODE = _SIZE = struct.Struct("<Q")
+_ROW_BYTES = _INODE.size + _SIZE.size
+
+
+class Ledger:
+    """How much of each file was synced, by inode, in memory that outlives a kill -9.
+
+    A table of (inode, size) in a file that never grows: a full disk does not touch it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("r+b") as file:
+            self._table = mmap.mmap(file.fileno(), LEDGER_BYTES)
+        self._slots = {inode: slot for slot, inode, _ in self._rows()}
+
+    def size(self, inode: int) -> int:
+        """Bytes that were synced; 0 for a file that never was."""
+        slot = self._slots.get(inode)
+        return 0 if slot is None else int(_SIZE.unpack_from(self._table, slot + _INODE.size)[0])
+
+    def note(self, inode: int, size: int) -> None:
+        """So much is synced now; the inode is written last, when its size is there."""
+        slot = self._slots.get(inode)
+        if slot is None:
+            slot = len(self._slots) * _ROW_BYTES
+            _SIZE.pack_into(self._table, slot + _INODE.size, size)
+            _INODE.pack_into(self._table, slot, inode)
+            self._slots[inode] = slot
+        else:
+            _SIZE.pack_into(self._table, slot + _INODE.size, size)
+
+    def close(self) -> None:
+        """Let go of the table."""
+        self._table.close()
+
+    def _rows(self) -> Iterator[tuple[int, int, int]]:
+        for slot in range(0, LEDGER_BYTES, _ROW_BYTES):
+            (inode,) = _INODE.unpack_from(self._table, slot)
+            if not inode:
+                return
+            yield slot, inode, _SIZE.unpack_from(self._table, slot + _INODE.size)[0]
 
 
 class WitnessedFiles(DiskFiles):
     """``Files`` of a child of chaos: what is synced is noted in ``directory``."""
 
     def __init__(self, directory: Path) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._ledger = os.open(directory / LEDGER_FILE, flags, 0o600)
+        self._ledger = Ledger(directory / LEDGER_FILE)
         self._mood = directory / MOOD_FILE
+        self._noting = threading.Lock()
 
     def append_to(self, path: Path) -> AppendFile:
         """See ``Files``."""
@@ -43,9 +89,15 @@ class WitnessedFiles(DiskFiles):
         elif mood == FAILING:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    def note(self, inode: int, what: str, size: int) -> None:
-        """Write down that a file was synced, or cut, to a size; one line, whole even in a kill."""
-        os.write(self._ledger, f"{inode} {what} {size}\n".encode())
+    def synced(self, inode: int, size: int) -> None:
+        """Write down that so much of a file is safe."""
+        with self._noting:
+            self._ledger.note(inode, size)
+
+    def cut(self, inode: int, size: int) -> None:
+        """Write down that no more of a file is safe: it was cut there."""
+        with self._noting:
+            self._ledger.note(inode, min(size, self._ledger.size(inode)))
 
 
 class WitnessedFile:
@@ -66,12 +118,12 @@ class WitnessedFile:
         status = self._path.stat()
         self._files.suffer()
         self._file.sync()
-        self._files.note(status.st_ino, "synced", status.st_size)
+        self._files.synced(status.st_ino, status.st_size)
 
     def truncate(self, size: int) -> None:
         """See ``AppendFile``."""
         self._file.truncate(size)
-        self._files.note(self._path.stat().st_ino, "cut", size)
+        self._files.cut(self._path.stat().st_ino, size)
 
 
 class Disk:
@@ -80,6 +132,7 @@ class Disk:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
+        self._write_ledger({})
 
     def set_mood(self, mood: str, seconds: float = 0.0) -> None:
         """Let every sync take longer, or fail, from now on."""
@@ -96,14 +149,14 @@ class Disk:
 
         Nobody may have the files open.
         """
-        synced = self._synced()
+        ledger = Ledger(self.directory / LEDGER_FILE)
         lost = 0
         kept: dict[int, int] = {}
         for path in sorted(data_dir.rglob("*")):
             if not path.is_file():
                 continue
             status = path.stat()
-            safe = min(synced.get(status.st_ino, 0), status.st_size)
+            safe = min(ledger.size(status.st_ino), status.st_size)
             end = rng.choice((safe, rng.randint(safe, status.st_size)))
             lost += status.st_size - end
             if end < status.st_size:
@@ -111,18 +164,12 @@ class Disk:
                 if rng.random() < ZEROS_SHARE:
                     os.truncate(path, status.st_size)
             kept[status.st_ino] = path.stat().st_size
-        lines = [f"{inode} synced {size}\n" for inode, size in kept.items()]
-        (self.directory / LEDGER_FILE).write_text("".join(lines))
+        ledger.close()
+        self._write_ledger(kept)
         return lost
 
-    def _synced(self) -> dict[int, int]:
-        sizes: dict[int, int] = {}
-        try:
-            text = (self.directory / LEDGER_FILE).read_text()
-        except FileNotFoundError:
-            return sizes
-        for line in text.splitlines():
-            inode, what, size = line.split(" ")
-            number, end = int(inode), int(size)
-            sizes[number] = end if what == "synced" else min(end, sizes.get(number, 0))
-        return sizes
+    def _write_ledger(self, sizes: Mapping[int, int]) -> None:
+        rows = b"".join(_INODE.pack(inode) + _SIZE.pack(size) for inode, size in sizes.items())
+        path = self.directory / LEDGER_FILE
+        path.write_bytes(rows)
+        os.truncate(path, LEDGER_BYTES)

@@ -15,6 +15,7 @@ from rich.console import Console
 from cli.chaos.outcome import Outcome
 from cli.chaos.plan import ChaosPlan, settings_of
 from cli.chaos.run import run_chaos
+from common import logs
 
 EXIT_BROKEN = 1
 PAGE_COLUMNS = 120
@@ -28,6 +29,7 @@ def run_chaos_command(plans: Sequence[ChaosPlan], as_json: bool) -> int:
     """Run every plan and print what it showed; return the exit code."""
     wide = None if sys.stdout.isatty() else PAGE_COLUMNS
     console, progress = Console(highlight=False, width=wide), Console(stderr=True, highlight=False)
+    logs.configure("critical")  # that a stream of the load was lost is no news here
     outcomes = [one_run(plan, progress) for plan in plans]
     if as_json:
         reports = [outcome.report() for outcome in outcomes]
