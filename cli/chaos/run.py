@@ -35,10 +35,11 @@ async def run_chaos(plan: ChaosPlan, directory: Path) -> Outcome:
     outcome = Outcome(plan, settings_of(plan))
     run = Run(outcome, directory)
     try:
-        await run.suffer()
-        await run.rest()
-    except (StackError, TelemetryError, TimeoutError) as error:
-        outcome.defects.append(f"{type(error).__name__}: {error}")
+        for phase in (run.suffer, run.rest):  # what breaks the first is no reason not to heal
+            try:
+                await phase()
+            except (StackError, TelemetryError, TimeoutError) as error:
+                outcome.defects.append(f"{type(error).__name__}: {error}")
     finally:
         await run.end()
     outcome.complaints = [each for process in run.fleet.all() for each in process.complaints]

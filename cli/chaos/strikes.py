@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from cli.chaos.disk import FAILING, SLOW
 from cli.chaos.fleet import Fleet
 from cli.chaos.process import ServiceProcess
+from cli.supervisor import StackError
 
 KINDS = ("broker", "proxy", "collector", "streamer")
 ON_PROCESSES = ("kill", "pause", "restart")
@@ -171,8 +172,11 @@ class Strikes:
 
     async def _remove_broker(self, process: ServiceProcess) -> None:
         """Drain one and take it away."""
-        async with asyncio.timeout(DRAIN_SECONDS):
-            await self._fleet.remove_broker(process.name)
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._fleet.remove_broker(process.name)
+        except TimeoutError:
+            raise StackError(f"{process.name} was not empty {DRAIN_SECONDS:.0f} s later") from None
 
     async def _wait(self, bounds: tuple[float, float]) -> None:
         await asyncio.sleep(self._rng.uniform(*bounds))

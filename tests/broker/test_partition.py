@@ -229,6 +229,25 @@ async def test_what_was_retired_is_not_lost_after_a_crash(disk: ThreadPoolExecut
     assert place(again, "g").counts(again.end)["lost"] == 0
 
 
+@pytest.mark.parametrize(("code", "gone"), [(errno.EIO, 0), (errno.ENOSPC, 2)])
+async def test_files_do_not_go_while_their_going_would_be_read_as_loss(
+    disk: ThreadPoolExecutor, code: int, gone: int
+) -> None:
+    files, clock = MemoryFiles(), ManualClock()
+    partition = open_partition(files, disk, clock, segment_bytes=4096, retention_seconds=0)
+    group = await partition.open_group("g", "earliest")
+    for _ in range(3):
+        await produce(partition, b"x" * 4000)
+    lease = group.take(3, partition.end, clock.monotonic(), 30, Listener())
+    assert lease is not None
+    partition.settle(group, lease.delivery, 0, 2)
+    files.fail("sync", code)
+    assert await partition.retire() == gone
+    files.crash()
+    again = open_partition(files, disk, segment_bytes=4096)
+    assert place(again, "g").counts(again.end)["lost"] == 0
+
+
 async def test_retention_stands_a_file_that_a_full_disk_left_empty(
     disk: ThreadPoolExecutor,
 ) -> None:

@@ -1,4 +1,4 @@
-"""``python -m tests.chaos.judge HOW STRIKE``: a short run of `telemetry chaos` on a broken stack."""
+"""``python -m tests.chaos.judge HOW STRIKE``: a short `telemetry chaos` on a broken stack."""
 
 import sys
 
