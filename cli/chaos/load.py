@@ -19,7 +19,7 @@ BATCH = 10
 PAUSE_SECONDS = 0.1
 RETRY_SECONDS = 0.2
 IN_FLIGHT = 200
-DELIVERY = 20
+DELIVERY, LATE_DELIVERY = 20, 500
 ACK_TRIES = 5
 KEPT_SHARE = 0.02
 FIRST_LATE_SECONDS = 20.0
@@ -51,8 +51,8 @@ class Load:
             open_consumer(url, secret, RAW_TOPIC, RAW_GROUP, IN_FLIGHT, DELIVERY, direct, clock)
             for url, direct in ways
         ]
-        self._alone = self._open(ORDERED_GROUP)
-        self._late = self._open(LATE_GROUP)
+        self._alone = self._open(ORDERED_GROUP, DELIVERY)
+        self._late = self._open(LATE_GROUP, LATE_DELIVERY)
         self._sending: list[asyncio.Task[None]] = []
         self._receiving: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
@@ -149,17 +149,12 @@ class Load:
             async with asyncio.timeout(seconds):
                 await self._hurry.wait()
 
-    def _open(self, group: str) -> Consumer:
+    def _open(self, group: str, delivery: int) -> Consumer:
         """A consumer through the last proxy, alone in its group."""
+        most = 10 * delivery
+        clock = self._clock
         return open_consumer(
-            self._last_url,
-            self._secret,
-            RAW_TOPIC,
-            group,
-            2 * IN_FLIGHT,
-            DELIVERY,
-            False,
-            self._clock,
+            self._last_url, self._secret, RAW_TOPIC, group, most, delivery, False, clock
         )
 
     async def _ack(self, consumer: Consumer, delivery: Delivery) -> None:

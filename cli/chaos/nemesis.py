@@ -21,11 +21,11 @@ class Nemesis:
         self._names = plan.only or NAMES
 
     async def run(self) -> None:
-        """Go on until everything has struck once, too."""
+        """Strike, and strike again."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self._seconds
-        for number, name in enumerate(self._order()):
-            if loop.time() > end and number >= len(self._names):
+        for name in self._order():
+            if loop.time() > end:
                 return
             await self._strike(name)
             await asyncio.sleep(self._rng.uniform(*CALM_SECONDS))

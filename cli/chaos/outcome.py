@@ -25,7 +25,7 @@ class Outcome:
     """Everything there is to say of a run.
 
     ``drain_seconds`` is how long the healed stack took to bring all to rest, None when it did not;
-    ``unfinished`` is then what had not come to rest.
+    ``unfinished`` is what came to rest last, or has not.
     """
 
     plan: ChaosPlan
@@ -105,6 +105,7 @@ class Outcome:
                 **({} if found is None else _figures(found)),
             },
             "drain_seconds": self.drain_seconds,
+            "waited_for_last": self.unfinished,
             "scrapes": self.audit.scrapes,
             "imbalances": len(self.audit.imbalances),
             "most_mib": round(self.audit.most_mib, 1),

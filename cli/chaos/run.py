@@ -93,8 +93,9 @@ class Run:
             async with asyncio.timeout(end - time.monotonic()):
                 await self._load.stop_sending()
         while outcome.drain_seconds is None and time.monotonic() < end:
-            outcome.unfinished = await self._unfinished()
-            if not outcome.unfinished:
+            unfinished = await self._unfinished()
+            outcome.unfinished = unfinished or outcome.unfinished
+            if not unfinished:
                 outcome.drain_seconds = round(time.monotonic() - healed, 1)
             else:
                 await asyncio.sleep(LOOK_SECONDS)

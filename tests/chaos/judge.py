@@ -11,12 +11,12 @@ def main() -> None:
     way, strike = sys.argv[1:]
     plan = ChaosPlan(
         seed=1,
-        seconds=8.0,
+        seconds=6.0,
         brokers=1,
         proxies=1,
         collectors=1,
         only=(strike,),
-        rest_seconds=10.0,
+        rest_seconds=5.0,
         child=("tests.chaos.broken", way),
     )
     sys.exit(run_chaos_command([plan], as_json=True))

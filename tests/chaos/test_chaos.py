@@ -20,17 +20,16 @@ from cli.chaos.outcome import Outcome
 from cli.chaos.plan import ChaosPlan, settings_of
 from cli.chaos.points import Compared
 from cli.chaos.report import render
-from cli.chaos.strikes import NAMES
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "40"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "25"))
 SEED = int(os.environ.get("CHAOS_SEED", "20261125"))
-AROUND_SECONDS = 300  # each strike once, start, drain of a broker, and rest
+AROUND_SECONDS = 300  # start, the last strike, a broker that drains, and rest
 
 pytestmark = pytest.mark.xdist_group("chaos")
 
 
 @pytest.mark.timeout(SECONDS + AROUND_SECONDS)
-def test_under_every_strike_every_promise_holds() -> None:
+def test_under_chaos_every_promise_holds() -> None:
     command = [sys.executable, "-m", "cli", "chaos", "--json"]
     options = ["--seed", str(SEED), "--minutes", str(SECONDS / 60)]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
@@ -42,7 +41,7 @@ def test_under_every_strike_every_promise_holds() -> None:
     assert report["points"]["stored"] >= report["points"]["produced"] > 0
     assert report["scrapes"] > SECONDS / 2
     assert report["drain_seconds"] < 60
-    assert len(report["history"]) >= len(NAMES) - 2  # what is busy is spared now and then
+    assert len(report["history"]) > SECONDS / 10
 
 
 @pytest.mark.timeout(180)
