@@ -25,10 +25,10 @@ class Nemesis:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._seconds
         for name in self._order():
+            await asyncio.sleep(self._rng.uniform(*CALM_SECONDS))
             if loop.time() > end:
                 return
             await self._strike(name)
-            await asyncio.sleep(self._rng.uniform(*CALM_SECONDS))
 
     async def _strike(self, name: str) -> None:
         """One misfortune, and sometimes another in the middle of it."""

@@ -14,7 +14,7 @@ from cli.supervisor import StackError
 KINDS = ("broker", "proxy", "collector", "streamer")
 ON_PROCESSES = ("kill", "pause", "restart")
 WITH_DISKS = ("broker", "collector")
-ON_DISKS = ("fill-disk", "slow-disk", "break-disk")
+ON_DISKS = ("cut-power", "fill-disk", "slow-disk", "break-disk")
 ON_LINKS = ("reset", "cut", "silence")
 NAMES = (
     *(f"{verb}-{kind}" for verb in ON_PROCESSES for kind in KINDS),
@@ -29,7 +29,6 @@ DRAIN_SECONDS = 120.0
 DOWN_SECONDS = (0.0, 4.0)
 HINDERED_SECONDS = (0.5, 4.0)
 SHORTEST_PAUSE_SECONDS = 0.5
-POWER_CUT_SHARE = 0.6
 SYNC_SECONDS = (0.05, 1.0)
 FILE_BYTES = (0, 4096, 100_000)
 RESETS = 5
@@ -57,6 +56,7 @@ class Strikes:
         self._busy: set[str] = set()
         self._verbs: dict[str, Callable[[ServiceProcess], Awaitable[None]]] = {
             "kill": self._kill,
+            "cut-power": self._cut_power,
             "pause": self._pause,
             "restart": self._restart,
             "fill-disk": self._fill_disk,
@@ -103,12 +103,17 @@ class Strikes:
             self._busy.discard(name)
 
     async def _kill(self, process: ServiceProcess) -> None:
-        """kill -9, and often a power cut for its log; a start after a while."""
+        """kill -9, and a start after a while."""
         await process.kill()
-        if self._rng.random() < POWER_CUT_SHARE:
-            lost = process.disk.cut_power(process.data_dir, self._rng)
-            self._forgot(process.name)
-            self._note(f"  and its power was cut: {lost} bytes not synced are gone")
+        await self._wait(DOWN_SECONDS)
+        await process.start()
+
+    async def _cut_power(self, process: ServiceProcess) -> None:
+        """kill -9, and what its log had not synced is gone."""
+        await process.kill()
+        lost = process.disk.cut_power(process.data_dir, self._rng)
+        self._forgot(process.name)
+        self._note(f"  {process.name} had not synced {lost} bytes")
         await self._wait(DOWN_SECONDS)
         await process.start()
 

@@ -11,7 +11,7 @@ def main() -> None:
     way, strike = sys.argv[1:]
     plan = ChaosPlan(
         seed=1,
-        seconds=6.0,
+        seconds=8.0,
         brokers=1,
         proxies=1,
         collectors=1,

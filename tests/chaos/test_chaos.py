@@ -48,7 +48,7 @@ def test_under_chaos_every_promise_holds() -> None:
 @pytest.mark.parametrize(
     ("way", "strike", "promise"),
     [
-        ("acks-before-the-fsync", "kill-broker", "P1 acks"),
+        ("acks-before-the-fsync", "cut-power-broker", "P1 acks"),
         ("lease-that-never-expires", "pause-streamer", "P6 visibility"),
         ("spool-trimmed-early", "kill-collector", "P13 collector"),
     ],
