@@ -100,7 +100,8 @@ def render(outcome: Outcome) -> str:
             f"  wrong, of nobody   {found.wrong + found.invented:>10,}",
         ]
     lines += [
-        f"  seconds to drain   {'never' if rest is None else f'{rest:.1f}':>10}",
+        f"  seconds to drain   {'never' if rest is None else f'{rest:.1f}':>10}   "
+        + (f"last: {outcome.unfinished}" if outcome.unfinished else ""),
         f"  scrapes            {audit.scrapes:>10,}   not balanced {len(audit.imbalances):,}",
         f"  most memory        {audit.most_mib:>10,.0f}   MiB in one process",
         f"  most descriptors   {audit.most_descriptors:>10,}   in one process",

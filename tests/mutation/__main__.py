@@ -15,7 +15,7 @@ from tests.mutation.mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("api", "broker", "cli", "collector", "common", "proxy", "streamer", "tests")
-LONGEST_SECONDS = 300
+LONGEST_SECONDS = 900
 KILLED_SHARE = 0.9
 
 
