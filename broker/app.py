@@ -19,14 +19,18 @@ from broker.trace import Trace
 from common.auth import ServiceToken
 from common.clock import Clock
 from common.http.service import create_service_app
+from common.journal.files import Files
 from common.lifecycle import Lifecycle
 
 
 def create_app(
-    options: BrokerOptions, lifecycle: Lifecycle, clock: Clock | None = None
+    options: BrokerOptions,
+    lifecycle: Lifecycle,
+    clock: Clock | None = None,
+    files: Files | None = None,
 ) -> Starlette:
     """Build the broker's app; the broker itself starts with the app's lifespan."""
-    broker = Broker(options, lifecycle, clock)
+    broker = Broker(options, lifecycle, clock, files)
     served = routes(broker)
     described = [*served, BROKER.route(served)]
     app = create_service_app(broker, described, ServiceToken(options.service_token))

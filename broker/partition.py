@@ -36,7 +36,11 @@ class Waker(Protocol):
 
 
 class Partition:
-    """Takes records in, gives them out to groups."""
+    """Takes records in, gives them out to groups.
+
+    ``end`` is the offset after the newest message that may be delivered. It changes on the event
+    loop alone, so that whatever is counted up to it in one go adds up.
+    """
 
     def __init__(self, topic: str, number: int, directory: Path, shared: Surroundings) -> None:
         self.topic = topic
@@ -57,17 +61,13 @@ class Partition:
             shared.options.segment_bytes,
         )
         self.wakers: set[Waker] = set()
+        self.end = self._journal.next_offset
         self.groups.load(self.first_offset, self.end)
 
     @property
     def first_offset(self) -> int:
         """The oldest offset on disk."""
         return self._journal.first_offset
-
-    @property
-    def end(self) -> int:
-        """The offset after the newest message that may be delivered."""
-        return self._journal.next_offset
 
     @property
     def depth(self) -> int:
@@ -222,6 +222,7 @@ class Partition:
         await self.groups.close()
 
     def _committed(self, records: Sequence[Record]) -> None:
+        self.end = records[-1].end
         for record in records:
             self.window.add(record)
         self.notify()

@@ -29,6 +29,7 @@ class Places:
         self._saving = asyncio.Lock()
         self._forgotten = False
         self._closed = False
+        self.failed_with = 0  # errno of the last save, 0 when it succeeded
         self.is_paused: Callable[[str], bool] = lambda name: False
 
     def __iter__(self) -> Iterator[Group]:
@@ -97,8 +98,10 @@ class Places:
                 await run_in(self._shared.disk, self._write, state, surely)
             except OSError as error:
                 self._forgotten = True
+                self.failed_with = error.errno or 0
                 log.warning("groups not written down", partition=self._name, reason=str(error))
                 return False
+            self.failed_with = 0
             return True
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ from broker.commit import Committer
 from broker.group import Group
 from broker.places import Places
 from broker.settings import Policy
-from common import logs
+from common import disk, logs
 from common.errors import PartitionFull, TooLarge
 
 log = logs.get("broker.retention")
@@ -60,9 +60,23 @@ class Retention:
         floor = self._groups.floor(0)
         self._retired_at = (floor, self._journal.next_offset)
         limit = await self._committer.settled(floor, self.policy)
-        if limit:
-            await self._groups.save(surely=True)  # a place below the log is read as loss
-        return await self._committer.trim(lambda: min(limit, self._groups.floor(0)))
+        if limit and not await self._write_places():
+            return 0
+        return await self._trim(lambda: min(limit, self._groups.floor(0)))
+
+    async def _write_places(self) -> bool:
+        """Whether files may go: a place below the log would be read as loss.
+
+        Where only room is lacking, their going makes it.
+        """
+        return await self._groups.save(surely=True) or self._groups.failed_with in disk.PASSING
+
+    async def _trim(self, before: Callable[[], int]) -> int:
+        """Unlink, and write down the places if only now there is room for them."""
+        count = await self._committer.trim(before)
+        if self._groups.failed_with:
+            await self._groups.save(surely=True)
+        return count
 
     async def find_room(self, size: int) -> None:
         """Unlink what is settled before a produce is refused because the log is at its cap."""
@@ -94,8 +108,9 @@ class Retention:
         for stop, too_much in outdated:
             self._drop(begun, stop, SIZE if too_much else AGE)
             begun = stop
-        await self._groups.save(surely=True)
-        segments = await self._committer.trim(lambda: begun)
+        if self._groups and not await self._write_places():
+            return 0
+        segments = await self._trim(lambda: begun)
         self._drop(begun, begun, SIZE)  # a group that came, or was moved, meanwhile
         return segments
 

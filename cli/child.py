@@ -13,9 +13,9 @@ import sys
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
-def follow_parent() -> None:
-    """Be asked to stop when the parent dies, however it dies."""
-    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+def follow_parent(number: int = signal.SIGTERM) -> None:
+    """Be asked to stop when the parent dies, however it dies; or be killed, a paused one too."""
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, int(number))
     if os.getppid() == 1:
         raise SystemExit(1)
 

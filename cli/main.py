@@ -13,6 +13,9 @@ from api.options import ApiOptions
 from broker.app import create_app as create_broker
 from broker.options import BrokerOptions
 from cli.bench.report import BenchPlan, run_bench
+from cli.chaos.plan import ChaosPlan
+from cli.chaos.report import run_chaos_command, seeds
+from cli.chaos.strikes import NAMES as STRIKES
 from cli.dlq import DlqPlan, run_dlq
 from cli.doctor.examine import Patient
 from cli.doctor.local import patients_of
@@ -173,6 +176,35 @@ def bench(
 ) -> None:
     """Measure disk, queue, latency and the whole path on this machine; about a minute a run."""
     raise typer.Exit(run_bench(BenchPlan(directory.resolve(), scale, runs, output, against)))
+
+
+@app.command("chaos")
+def chaos(
+    seed: Annotated[str, typer.Option(help="What decides everything; 1..10 runs ten.")] = "1",
+    minutes: Annotated[float, typer.Option(min=0.1, help="Minutes of misfortune a seed.")] = 2.0,
+    only: Annotated[
+        str, typer.Option(help="Strikes to choose from, with commas; none is all.")
+    ] = "",
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Keep data and logs there, a directory a seed.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Run a stack of its own under kills, pauses, power cuts, bad disks and links, and judge it.
+
+    Exit code 0 only when every promise held.
+    """
+    strikes = tuple(name for name in only.split(",") if name)
+    unknown = set(strikes) - set(STRIKES)
+    if unknown:
+        named = f"{', '.join(sorted(unknown))}; there are {', '.join(STRIKES)}"
+        raise typer.BadParameter(f"no such strike: {named}", param_hint="--only")
+    plan = ChaosPlan(0, 60 * minutes, data_dir, only=strikes)
+    try:
+        plans = seeds(seed, plan)
+    except ValueError:
+        raise typer.BadParameter("a number, or two as 1..10", param_hint="--seed") from None
+    raise typer.Exit(run_chaos_command(plans, as_json))
 
 
 @app.command("dlq")

@@ -13,6 +13,7 @@ from collector.pipeline import Pipeline, SpoolLeftError
 from common import logs
 from common.clock import Clock, SystemClock
 from common.errors import TelemetryError, Unavailable
+from common.journal.files import DiskFiles, Files
 from common.lifecycle import Lifecycle
 from common.lock import DirectoryTakenError, lock_directory, unlock
 from common.options import refuse
@@ -34,11 +35,16 @@ class Collector:
     name = "collector"
 
     def __init__(
-        self, options: CollectorOptions, lifecycle: Lifecycle, clock: Clock | None = None
+        self,
+        options: CollectorOptions,
+        lifecycle: Lifecycle,
+        clock: Clock | None = None,
+        files: Files | None = None,
     ) -> None:
         self.options = options
         self.lifecycle = lifecycle
         self.clock = clock or SystemClock()
+        self._files = files or DiskFiles()
         self.registry = CollectorRegistry()
         self._pipeline: Pipeline | None = None
         self._consumers: list[Consumer] = []
@@ -102,7 +108,7 @@ class Collector:
         def opening() -> Store:
             return self._measures.of(open_store(self.options, writable=True))
 
-        return Pipeline(self.options, self.clock, self._consumers, opening)
+        return Pipeline(self.options, self.clock, self._consumers, opening, self._files)
 
     async def _summarise(self) -> None:
         """Say every ten seconds what was done, and what the queue still has for the group."""

@@ -18,7 +18,7 @@ from collector.spool import Spool
 from collector.storing import Storing
 from collector.writer import Writer
 from common.clock import Clock
-from common.journal.files import DiskFiles
+from common.journal.files import DiskFiles, Files
 from common.lifecycle import Lifecycle
 from common.queue.base import Consumer
 from common.storage.base import Store
@@ -43,12 +43,13 @@ class Pipeline:
         clock: Clock,
         consumers: Sequence[Consumer],
         open_store: Callable[[], Store],
+        files: Files | None = None,
     ) -> None:
         self._options = options
         self._consumers = consumers
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._spool = open_spool(options)
+        self._spool = open_spool(options, files or DiskFiles())
         guard = CardinalityGuard(
             Caps(
                 options.max_gpus, options.max_metrics, options.max_labels, options.max_label_values
@@ -127,7 +128,7 @@ class Pipeline:
         }
 
 
-def open_spool(options: CollectorOptions) -> Spool | Held:
+def open_spool(options: CollectorOptions, files: Files) -> Spool | Held:
     """The spool that the options ask for; raises SpoolLeftError for one that they leave behind."""
     if options.spool_directory is None:
         return Held()
@@ -137,7 +138,7 @@ def open_spool(options: CollectorOptions) -> Spool | Held:
         options.spool_directory,
         options.spool_segment_bytes,
         options.spool_memory_points,
-        DiskFiles(),
+        files,
     )
     if options.ack_mode == SPOOLED:
         return spool

@@ -58,6 +58,7 @@ class FileKeeper:
         self._marked = self._place
         self._decisions: list[Decision] = []
         self._offer_due = clock.monotonic()
+        self._closed = False
 
     async def load(self, content: str, run: str) -> Place | None:
         """Return the place to go on from, None for a fresh start; raises SourceError."""
@@ -109,7 +110,9 @@ class FileKeeper:
     async def close(self, number: int, timing: dict[str, int], finished: bool) -> None:
         """Write the last place: everything below ``number`` is confirmed, perhaps all there is."""
         await self._take(self._make_offer(number, timing, finished))
-        self._thread.shutdown(wait=False)
+        async with self._writing:  # an older offer may be on its way to the disk just now
+            self._closed = True
+            self._thread.shutdown(wait=False)
 
     def _make_offer(self, number: int, timing: dict[str, int], finished: bool = False) -> Offer:
         if self._publisher is None:
@@ -134,7 +137,7 @@ class FileKeeper:
     async def _write(self) -> None:
         backoff = Backoff(self._clock)
         async with self._writing:
-            while True:
+            while not self._closed:
                 below = self._place.samples
                 self._decisions = [each for each in self._decisions if each.first >= below]
                 place = msgspec.structs.replace(self._place, decisions=list(self._decisions))

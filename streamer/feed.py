@@ -72,12 +72,12 @@ class Feed:
         publisher.begin_pass(self.passes, positions_of(place))
         self.event_time.resume(place.timing, place.decisions)
         if place.mark:
-            await self._go_to(place.mark)
+            await self._go_to(place.mark, publisher)
         elif self.source.grows:
             self._skip = 0  # nothing says that this is what was read; what is sent twice is known
         log.info("goes on from the checkpoint", passes=self.passes, samples=self.number)
 
-    async def _go_to(self, mark: Mark) -> None:
+    async def _go_to(self, mark: Mark, publisher: Publisher) -> None:
         """Go to where the source was; of a growing one that is gone, read what is there."""
         try:
             await self.source.resume(mark)
@@ -86,6 +86,8 @@ class Feed:
                 raise
             log.warning("what was read is gone; reading what is there", reason=str(error))
             self._skip = 0
+            self.passes += 1  # other samples, so batches of other names than those sent before
+            publisher.begin_pass(self.passes)
             self._keeper.mark({}, self.passes, self.number)
 
     def _begin_pass(self, publisher: Publisher) -> None:

@@ -38,6 +38,9 @@ The law of the file format
 """
 
 import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,13 +134,25 @@ def open_for_writing(path: Path) -> apsw.Connection:
     refuse_unsafe_library()
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".new")
-    for ending in ("", "-journal", "-wal", "-shm"):
-        draft.with_name(draft.name + ending).unlink(missing_ok=True)
-    if path.exists() and path.stat().st_size:
-        _refuse_foreign(path)
-    else:
-        _make(path, draft)
+    with _alone_in(path.parent):
+        for ending in ("", "-journal", "-wal", "-shm"):
+            draft.with_name(draft.name + ending).unlink(missing_ok=True)
+        if path.exists() and path.stat().st_size:
+            _refuse_foreign(path)
+        else:
+            _make(path, draft)
     return _connect(path)
+
+
+@contextlib.contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Let no other writer make a file here: both would write to the same draft."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _make(path: Path, draft: Path) -> None:

@@ -178,7 +178,11 @@ class CsvFollow:
             head = file.head(HEAD_BYTES)
             layout = understand_head(head, self._path, self._settings)
             self._now = self._take(file, layout, head, open_place(mark))
-            self._now.reading.catch_up(mark)
+            try:
+                self._now.reading.catch_up(mark)
+            except SourceError:
+                self._let_go()
+                raise
             if path != self._path:
                 newer = [other for other in rotated(self._path) if age(other) > age(path)]
                 self._older = [path, *sorted(newer, key=age)]

@@ -59,12 +59,16 @@ class LineReader:
         """How many bytes have been read, with a line that is not complete."""
         return self.offset + self._held_bytes
 
-    def read(self) -> LineBlock | None:
-        """Return the next complete lines; None when there is nothing more to read now."""
+    def read(self, until: int | None = None) -> LineBlock | None:
+        """Return the next complete lines; None when there is nothing more to read now.
+
+        Nothing is read from ``until`` on, which is where a line begins.
+        """
         lines: list[bytes] = []
         while not lines:
             at = self.position
-            data = self._file.read(self._block_bytes - at % self._block_bytes)
+            size = self._block_bytes - at % self._block_bytes
+            data = self._file.read(size if until is None else min(size, until - at))
             if not data:
                 return None
             before = self._held

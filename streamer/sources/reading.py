@@ -60,10 +60,13 @@ class Reading:
         self._assembler = Assembler()
         self._rows = make_rows(way, self._assembler, progress)
 
-    def next_chunk(self) -> list[Sample] | None:
-        """Return the samples that the next lines close, None when there are no more lines now."""
+    def next_chunk(self, until: int | None = None) -> list[Sample] | None:
+        """Return the samples that the next lines close, None when there are no more lines now.
+
+        No line that begins at ``until`` or behind it is read.
+        """
         self._assembler.place = Place(self.lines.offset, self.lines.number)
-        block = self.lines.read()
+        block = self.lines.read(until)
         return None if block is None else self._take(block)
 
     def last_chunk(self) -> list[Sample]:
@@ -96,10 +99,11 @@ class Reading:
     def catch_up(self, mark: Mark) -> None:
         """Read again what was open at ``mark``, and forget what was closed then.
 
-        The reading began at the mark's open place. Raises SourceError for another content.
+        The reading began at the mark's open place. What was added since is not touched: it was
+        not closed then. Raises SourceError for another content.
         """
-        lines = self.lines
-        while lines.offset < mark["offset"] and self.next_chunk() is not None:
+        lines, end = self.lines, mark["offset"]
+        while lines.offset < end and self.next_chunk(end) is not None:
             pass
         if lines.offset < mark["offset"] == lines.position:  # behind a last line without end
             self.last_chunk()

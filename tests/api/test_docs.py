@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import msgspec
+import pytest
 
 from tests.api.conftest import Api
 from tests.api.test_access import closed_paths
@@ -63,3 +64,19 @@ async def test_the_page_loads_nothing_from_elsewhere(api: Api) -> None:
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "http" not in policy
+
+
+@pytest.mark.parametrize(
+    "ranges", ["bytes=0-1", "bytes=-1", "bytes=" + ",".join(["0-"] * 5000), "bytes=9-0", "rows=1-2"]
+)
+async def test_a_range_of_the_page_is_the_page_or_refused(api: Api, ranges: str) -> None:
+    status, page, answer = await api.get("/docs", headers={"Range": ranges})
+    assert (status == 200 and len(page) > 1_000_000) or status in (206, 416, 431)
+    assert "multipart" not in answer.content_type
+
+
+@pytest.mark.parametrize("path", ["/docs/../../etc/passwd", "/docs/..%2f..%2fetc%2fpasswd"])
+async def test_there_is_no_file_behind_the_page(api: Api, path: str) -> None:
+    status, body, _ = await api.get(path)
+    assert status == 404
+    assert body["error"]["code"] == "NOT_FOUND"

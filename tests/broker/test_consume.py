@@ -393,3 +393,14 @@ async def test_a_disk_slower_than_the_timeout_does_not_upset_the_books(tmp_path:
             row = await client.books("t")
     assert sorted(message["offset"] for message in found) == [0, 1, 2, 3, 4]
     assert (row["in_flight"], row["ready"]) == (5, 0)
+
+
+async def test_a_client_that_takes_gzip_gets_each_event_at_once_all_the_same(
+    client: BrokerClient,
+) -> None:
+    headers = {"Accept-Encoding": "gzip, deflate, br, zstd"}
+    async with client.consume("t", headers=headers) as events:
+        assert "Content-Encoding" not in events.headers
+        for number in range(3):
+            await client.produce("t", b"%d" % number, partition=0)
+            assert (await events.message())["payload"] == str(number)

@@ -341,3 +341,27 @@ async def test_strangers_among_the_dead_do_not_hinder_a_start(tmp_path: Path) ->
     async with running_broker(tmp_path) as broker:
         assert await broker.client.is_ready()
         assert not broker.broker.topics.get("t").dead
+
+
+async def test_a_message_nacked_again_and_again_is_a_dead_letter_and_the_rest_flows(
+    tmp_path: Path,
+) -> None:
+    async with running_broker(tmp_path, max_deliveries=3) as broker:
+        client = broker.client
+        await client.produce_lines("t", b"poison", *[b"good"] * 5, partition=0)
+        attempts, good = [], 0
+        async with client.consume("t", max_in_flight=1) as events:
+            while good < 5:
+                message = await events.message()
+                if message["payload"] == "poison":
+                    attempts.append(message["attempt"])
+                    again = {"id": message["receipt"], "delay_seconds": 0}
+                    await client.request("POST", "/nack", params={"topic": "t"}, json=again)
+                else:
+                    good += 1
+                    await client.settle("t", message["receipt"])
+            (letter,) = await letters(client, 1)
+            row = await client.books("t", partition=0)
+    assert attempts == [1, 2, 3]
+    assert (letter["payload"], letter["reason"]) == ("poison", "DELIVERY_LIMIT")
+    assert (row["acked"], row["dead"], row["lag"]) == (5, 1, 0)

@@ -229,6 +229,25 @@ async def test_what_was_retired_is_not_lost_after_a_crash(disk: ThreadPoolExecut
     assert place(again, "g").counts(again.end)["lost"] == 0
 
 
+@pytest.mark.parametrize(("code", "gone"), [(errno.EIO, 0), (errno.ENOSPC, 2)])
+async def test_files_do_not_go_while_their_going_would_be_read_as_loss(
+    disk: ThreadPoolExecutor, code: int, gone: int
+) -> None:
+    files, clock = MemoryFiles(), ManualClock()
+    partition = open_partition(files, disk, clock, segment_bytes=4096, retention_seconds=0)
+    group = await partition.open_group("g", "earliest")
+    for _ in range(3):
+        await produce(partition, b"x" * 4000)
+    lease = group.take(3, partition.end, clock.monotonic(), 30, Listener())
+    assert lease is not None
+    partition.settle(group, lease.delivery, 0, 2)
+    files.fail("sync", code)
+    assert await partition.retire() == gone
+    files.crash()
+    again = open_partition(files, disk, segment_bytes=4096)
+    assert place(again, "g").counts(again.end)["lost"] == 0
+
+
 async def test_retention_stands_a_file_that_a_full_disk_left_empty(
     disk: ThreadPoolExecutor,
 ) -> None:
@@ -354,3 +373,37 @@ async def test_nobody_waits_for_ever_for_a_disk_that_hangs(disk: ThreadPoolExecu
     await until(lambda: partition.end == 2)
     assert await produce(partition, b"after") == 2
     assert await bodies(partition) == [b"before", b"on its way", b"after"]
+
+
+class Silent(ThreadPoolExecutor):
+    """Does its work, and says so only once ``told`` is set; then ``done`` was set before."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.done, self.told = threading.Event(), threading.Event()
+        self.told.set()
+
+    def submit(self, work: Any, /, *given: Any, **named: Any) -> Any:
+        def whole() -> Any:
+            result = work(*given, **named)
+            self.done.set()
+            assert self.told.wait(10)
+            return result
+
+        return super().submit(whole)
+
+
+async def test_what_the_disk_has_counts_once_the_event_loop_has_heard_of_it() -> None:
+    with Silent() as disk:
+        partition = open_partition(MemoryFiles(), disk)
+        await produce(partition, b"first")
+        group = await partition.open_group("g", "earliest")
+        disk.told.clear()
+        disk.done.clear()
+        storing = asyncio.create_task(produce(partition, b"second"))
+        await until(disk.done.is_set)
+        counted = partition.end, group.counts(partition.end)["ready"], partition.depth
+        disk.told.set()
+        assert await storing == 1
+        assert counted == (1, 1, 1)
+        assert (partition.end, group.counts(partition.end)["ready"], partition.depth) == (2, 2, 2)

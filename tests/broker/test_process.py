@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import random
 import signal
 import socket
@@ -143,3 +144,32 @@ async def test_a_bad_option_is_named_and_no_secret_is_shown(
     assert errors.startswith(f"error: {name}")
     assert TOKEN not in errors
     assert "short" not in errors.partition(":")[2] or name != "SERVICE_TOKEN"
+
+
+async def test_a_second_signal_neither_hangs_it_nor_costs_what_was_answered(
+    tmp_path: Path,
+) -> None:
+    async with broker_process(tmp_path / "data") as broker, BrokerClient(broker.url) as client:
+        taken: list[bytes] = []
+
+        async def produce() -> None:
+            for number in itertools.count():
+                payload = b"%d" % number
+                answer = await client.produce("t", payload, partition=0)
+                if answer.status == 200:
+                    taken.append(payload)
+
+        producing = asyncio.create_task(produce())
+        async with client.consume("t", group="g") as events:
+            await events.message()
+            began = time.monotonic()
+            broker.process.send_signal(signal.SIGTERM)
+            broker.process.send_signal(signal.SIGTERM)
+            assert await broker.wait() in (0, -signal.SIGTERM)
+        assert time.monotonic() - began < STOP_SECONDS
+        with pytest.raises((aiohttp.ClientError, ConnectionError)):
+            await producing
+        await broker.start()
+        await broker.until_ready()
+        assert (await read_partition(client, 0, len(taken)))[: len(taken)] == taken
+        assert "Traceback" not in broker.stderr()

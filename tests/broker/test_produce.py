@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import zstandard
 
+from tests.http.raw import CREDENTIAL, wire
 from tests.support.broker import RunningBroker, running_broker
 from tests.support.client import BrokerClient, payload
 from tests.support.files import MemoryFiles
@@ -274,3 +275,19 @@ async def test_after_a_failed_sync_only_that_partition_takes_no_more(
     assert (answer.status, answer.code) == (503, "PARTITION_READ_ONLY")
     assert (await client.produce("t", b"fine", partition=1)).status == 200
     assert await stored(client) == [b"before"]
+
+
+async def test_who_waits_to_be_asked_for_its_body_is_asked_unless_it_is_too_large(
+    tmp_path: Path,
+) -> None:
+    head = b"POST /produce?topic=t HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n" + CREDENTIAL
+    async with running_broker(tmp_path, max_body_bytes=4) as broker:
+        async with wire(broker.url) as connection:
+            await connection.send(head + b"Content-Length: 4\r\n\r\n")
+            assert (await connection.answer()).status == 100
+            await connection.send(b"abcd")
+            assert (await connection.answer()).status == 200
+        async with wire(broker.url) as connection:
+            await connection.send(head + b"Content-Length: 5\r\n\r\n")
+            refused = await connection.answer()
+            assert (refused.status, refused.code) == (413, "TOO_LARGE")

@@ -1,6 +1,7 @@
 """The queue client of streamer and collector, against a real broker."""
 
 from contextlib import AsyncExitStack, aclosing
+from io import BytesIO
 from pathlib import Path
 
 import aiohttp
@@ -136,3 +137,21 @@ async def test_errors_arrive_as_what_they_were(running: RunningBroker) -> None:
     await running.client.request("PUT", "/topics/t", data=b'{"partitions": 2}')
     answer = await running.client.request("PUT", "/topics/t", data=b'{"partitions": 1}')
     assert isinstance(as_error(answer.status, answer.body), TopicConflict)
+
+
+@pytest.mark.parametrize("batch", [None, 10])
+async def test_messages_as_large_as_may_be_produced_come_whole(
+    running: RunningBroker, batch: int | None
+) -> None:
+    consumer = consumer_of(running.url, batch=batch)
+    most = running.broker.options.max_body_bytes
+    payloads = [bytes([65 + n]) * size for n, size in enumerate((300_000, 600_000, 5 << 20, most))]
+    try:
+        for payload in payloads:
+            answer = await running.client.produce("t", BytesIO(payload), partition=0)  # type: ignore[arg-type]
+            assert answer.status == 200
+        assert await receive(consumer, len(payloads)) == payloads
+    finally:
+        await consumer.close()
+    above = await running.client.produce("t", BytesIO(b"x" * (most + 1)), partition=0)  # type: ignore[arg-type]
+    assert above.status == 413

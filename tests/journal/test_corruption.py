@@ -198,3 +198,15 @@ def test_files_that_are_not_ours_are_left_alone(name: str) -> None:
     files.change(DIRECTORY / name, b"not ours")
     assert read_all(open_journal(files)) == list(enumerate(THREE))
     assert files.content(DIRECTORY / name) == b"not ours"
+
+
+def test_a_segment_copied_to_another_place_is_set_aside_and_served_once() -> None:
+    payloads = numbered(300)
+    files = log_of(*payloads)
+    first, last = segments(files)[0], segments(files)[-1]
+    copy = segment.path_of(DIRECTORY, (segment.base_of(last.name) or 0) + 1000)
+    files.change(copy, files.content(first))
+    journal = open_journal(files)
+    assert read_all(journal) == list(enumerate(payloads))
+    assert journal.corrupt_frames == 1
+    assert files.content(copy.with_name(f"{copy.name}.bad")) == files.content(first)

@@ -82,6 +82,13 @@ def test_the_next_good_frame_is_found_behind_anything(before: bytes, after: byte
     assert frame.find(buffer, 0, SALT, 0) == len(before)
 
 
+def test_a_frame_from_before_is_not_the_next_one() -> None:
+    earlier, later = Record(3, 1, 0, 0, b"", b"earlier"), Record(9, 1, 0, 0, b"", b"later")
+    buffer = b"damage" + encoded(earlier) + encoded(later)
+    assert frame.find(buffer, 0, SALT, 4) == len(b"damage" + encoded(earlier))
+    assert frame.find(buffer, 0, SALT, 10) is None
+
+
 def test_a_frame_inside_a_payload_is_not_found() -> None:
     forged = b"".join(frame.encode(ONE, 0))
     outer = Record(0, 1, 0, 0, b"", forged)

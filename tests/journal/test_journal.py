@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from common.journal.files import DiskFiles
 from common.journal.journal import Journal
+from common.journal.segment import HEADER_BYTES
 from tests.journal.logs import (
     OWNER,
     SEGMENT_BYTES,
@@ -137,3 +138,16 @@ def test_many_threads_may_read_while_one_appends(tmp_path: Path) -> None:
             append(journal, payload, sync=False)
         assert all(reader.result() == payloads for reader in readers)
     journal.close()
+
+
+def test_opening_reads_a_header_a_file_and_the_last_file_alone() -> None:
+    files = MemoryFiles()
+    journal = open_journal(files)
+    for payload in payloads_of([300] * 400):
+        append(journal, payload)
+    paths = segments(files)
+    last = files.size(paths[-1])
+    assert len(paths) > 20
+    before = files.bytes_read
+    open_journal(files)
+    assert files.bytes_read - before <= HEADER_BYTES * len(paths) + 2 * last

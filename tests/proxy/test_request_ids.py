@@ -1,11 +1,12 @@
 """One id from the client to the broker, whatever is asked: every service's lines carry it."""
 
 import pytest
+from pydantic import SecretStr
 
 from common import logs
 from common.errors import TelemetryError
 from common.queue.http import open_session, request
-from tests.chaos.load import SECRET
+from tests.support.client import TOKEN
 from tests.support.faulty import FaultyBroker, http_answer, opened, path_of
 from tests.support.proxy import running_proxy
 
@@ -42,7 +43,7 @@ async def test_the_proxy_passes_the_clients_id_on(method: str, path: str, body: 
 async def test_whoever_asks_the_queue_during_a_request_carries_its_id() -> None:
     broker = FaultyBroker("a", http_answer(503, {}))
     async with opened(broker):
-        session = open_session(broker.url, SECRET, 5.0)
+        session = open_session(broker.url, SecretStr(TOKEN), 5.0)
         token = logs.request_id.set("of-the-api")
         try:
             with pytest.raises(TelemetryError):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,22 @@ def test_a_file_without_a_byte_is_no_file(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "store.db")
     assert store.write([sample("a", 0, m=1)]).points == 1
     store.close()
+
+
+def test_writers_that_come_at_once_make_one_file_and_all_write_to_it(tmp_path: Path) -> None:
+    writers = 4
+    for turn in range(25):
+        path = tmp_path / f"{turn}.db"
+
+        def write(number: int, path: Path = path) -> int:
+            store = SqliteStore(path)
+            try:
+                return store.write([sample(f"gpu-{number}", 0, m=1)]).points
+            finally:
+                store.close()
+
+        with ThreadPoolExecutor(writers) as pool:
+            assert list(pool.map(write, range(writers))) == [1] * writers
+        store = SqliteStore(path, writable=False)
+        assert store.gpu_ids() == [f"GPU-gpu-{number}" for number in range(writers)]
+        store.close()

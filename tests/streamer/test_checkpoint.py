@@ -247,3 +247,36 @@ async def test_a_disk_that_fails_is_waited_for_and_said(tmp_path: Path) -> None:
     assert await again.load("content", "other") == Place(
         content="content", run="run", decisions=[Decision(0, 0, 5)]
     )
+
+
+class Confirming:
+    """What a keeper wants to know of a publisher; ``late`` lets its first question be answered."""
+
+    positions = gathered = (0,)
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.late = asyncio.Event()
+
+    async def until_confirmed(self, gathered: Sequence[int]) -> None:
+        if not self.asked.is_set():
+            self.asked.set()
+            await self.late.wait()
+
+
+async def test_a_place_that_comes_behind_the_last_one_is_no_failure() -> None:
+    files, path, publisher = MemoryFiles(), Path("/checkpoint"), Confirming()
+    keeper = FileKeeper(path, 0.01, FakeClock(), {}, files)
+    await keeper.load("content", "run")
+    keeper.attach(publisher)  # type: ignore[arg-type]
+    keeping = asyncio.create_task(keeper.keep_for_ever())
+    keeper.offer(1, {})
+    await publisher.asked.wait()
+    await keeper.close(2, {}, finished=False)
+    kept = files.content(path)
+    publisher.late.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not keeping.done()
+    assert files.content(path) == kept
+    keeping.cancel()

@@ -14,7 +14,7 @@ import pytest
 from streamer.sources.base import Mark, SourceError
 from streamer.sources.csv_follow import CsvFollow
 from streamer.sources.layout import CsvSettings
-from tests.streamer.fakes import FakeClock
+from tests.streamer.fakes import FakeClock, row, write_file
 
 HEADER = "timestamp, index, temperature.gpu\n"
 
@@ -159,6 +159,40 @@ async def test_it_goes_on_from_every_mark(log: Path) -> None:
         async with follow(log, mark) as again:
             assert await again.until(8 - count) == list(range(count, 8))
             await again.is_quiet()
+
+
+def moment(second: int) -> str:
+    """A second of two GPUs as an exporter dumps it: four rows, two samples."""
+    stamp = f"2025-07-18T20:42:{second:02d}Z"
+    return "".join(
+        row(gpu, metric, str(second), stamp) + "\n"
+        for metric in ("power", "util")
+        for gpu in ("GPU-a", "GPU-b")
+    )
+
+
+async def seen(source: CsvFollow, count: int) -> list[tuple[str, int]]:
+    """So many samples by GPU and second."""
+    found: list[tuple[str, int]] = []
+    async with asyncio.timeout(20):
+        while len(found) < count:
+            samples = await source.read() or []
+            found += [(each.gpu.uuid, int(each.metrics["power"])) for each in samples]
+    return found
+
+
+async def test_what_was_added_while_it_was_away_comes_behind_what_was_open(tmp_path: Path) -> None:
+    log = write_file(tmp_path / "export.csv", moment(0).rstrip("\n"))
+    async with follow(log) as followed:
+        add(log, moment(1) + moment(2))
+        before = await seen(followed.source, 4)
+        mark = json.loads(json.dumps(followed.source.mark()))
+    add(log, "".join(moment(second) for second in range(3, 10)))
+    async with follow(log, mark) as again:
+        after = await seen(again.source, 14)
+        await again.is_quiet()
+    wanted = [(gpu, second) for second in range(9) for gpu in ("GPU-a", "GPU-b")]
+    assert sorted(before + after) == sorted(wanted)
 
 
 async def test_before_the_first_read_a_mark_is_the_beginning(log: Path) -> None:

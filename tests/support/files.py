@@ -39,6 +39,7 @@ class MemoryFiles:
         self.faults: list[Fault] = []
         self.calls: dict[str, int] = {}
         self.free_bytes = 1 << 40
+        self.bytes_read = 0
         self._renamed: list[tuple[Path, Path]] = []
         self._now: dict[Path, Content] = {}
         self._synced: dict[Path, Content] = {}
@@ -78,7 +79,9 @@ class MemoryFiles:
     def read(self, path: Path, position: int, length: int) -> bytes:
         """See ``Files``."""
         self.note("read")
-        return bytes(self._find(path).seen[position : position + length])
+        found = bytes(self._find(path).seen[position : position + length])
+        self.bytes_read += len(found)
+        return found
 
     def replace(self, source: Path, target: Path) -> None:
         """See ``Files``."""

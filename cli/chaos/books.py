@@ -5,9 +5,6 @@ from collections import defaultdict
 
 import aiohttp
 
-from tests.support.client import BrokerClient
-from tests.support.process import ServiceProcess
-
 IN = "messages_produced_total"
 OUT = (
     "group_ready",
@@ -17,6 +14,7 @@ OUT = (
     "messages_lost_total",
     "messages_dropped_total",
 )
+SCRAPE_SECONDS = 2.0
 
 _ROW = re.compile(r"^([a-z_]+)\{(.*)\} ([0-9.e+]+)$", re.M)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -24,16 +22,17 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 Place = tuple[str, str, str]
 
 
-async def scrape(broker: ServiceProcess) -> str | None:
+async def scrape(url: str) -> str | None:
     """A broker's metrics, None while it is away."""
-    async with BrokerClient(broker.url) as client:
-        try:
-            answer = await client.request(
-                "GET", "/metrics", timeout=aiohttp.ClientTimeout(total=2.0)
-            )
-        except (aiohttp.ClientError, TimeoutError, ConnectionError):
-            return None
-    return answer.body.decode() if answer.status == 200 else None
+    timeout = aiohttp.ClientTimeout(total=SCRAPE_SECONDS)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"{url}/metrics") as answer,
+        ):
+            return await answer.text() if answer.status == 200 else None
+    except (aiohttp.ClientError, TimeoutError, ConnectionError):
+        return None
 
 
 def imbalances(text: str) -> list[str]:
@@ -46,14 +45,25 @@ def imbalances(text: str) -> list[str]:
     ]
 
 
-def left(text: str, group: str) -> int:
-    """Messages that a group has not settled; all of them where it is not known."""
+def left(text: str, topic: str, group: str) -> int:
+    """Messages of a topic that a group has not settled; all of them where it is not known."""
     produced, parts = read(text)
     total = 0
-    for (topic, partition), count in produced.items():
-        rows = parts.get((topic, partition, group))
-        total += count if rows is None else rows["group_ready"] + rows["group_in_flight"]
+    for (of_topic, partition), count in produced.items():
+        if of_topic == topic:
+            rows = parts.get((topic, partition, group))
+            total += count if rows is None else rows["group_ready"] + rows["group_in_flight"]
     return total
+
+
+def given_up(text: str) -> dict[str, int]:
+    """Messages that groups will never get although nobody said so: dead, lost or dropped."""
+    found: defaultdict[str, int] = defaultdict(int)
+    for (topic, _, group), rows in read(text)[1].items():
+        for name in OUT[3:]:
+            if rows.get(name):
+                found[f"{topic}/{group} {name}"] += rows[name]
+    return dict(found)
 
 
 def read(text: str) -> tuple[dict[tuple[str, str], int], dict[Place, dict[str, int]]]:
