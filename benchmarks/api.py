@@ -22,7 +22,7 @@ from typing import NamedTuple
 from cli.bench.drive import cpu_of
 from common.keys import create_key, save_keys
 from common.models import Gpu, Sample
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 
 GPUS = 247
 METRICS = tuple(f"DCGM_FI_DEV_FIELD_{n}" for n in range(10))

@@ -20,7 +20,7 @@ from typing import Any
 from common.models import Gpu, Sample
 from common.storage.base import GpuFilter, TelemetryQuery, WindowQuery
 from common.storage.rollup import HOUR_MS, MINUTE_MS
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from streamer.sources.fleet import METRICS, Fleet
 
 BEGIN_MS = 1_752_796_800_000  # 2025-07-18

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.storage.base import Store, TelemetryQuery
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from streamer.sources.fleet import METRICS, describe
 from streamer.sources.generator import HEADER, row_frame, rows
 

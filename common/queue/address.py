@@ -22,9 +22,9 @@ class Engine(NamedTuple):
 
 
 OWN = ("http", "https")
-REDIS = Engine("common.queue.redis_streams", "Redis", "redis", "redis")
+REDIS = Engine("common.queue.redis", "Redis", "redis", "redis")
 NATS = Engine("common.queue.jetstream", "Nats", "nats", "nats")
-KAFKA = Engine("common.queue.kafka_log", "Kafka", "confluent_kafka", "kafka")
+KAFKA = Engine("common.queue.kafka", "Kafka", "confluent_kafka", "kafka")
 ENGINES = {"redis": REDIS, "rediss": REDIS, "nats": NATS, "tls": NATS, "kafka": KAFKA}
 DEFAULT_URL = "http://127.0.0.1:7080"
 

@@ -3,11 +3,11 @@
 import math
 
 from common.storage.base import Store, StoreRefused
-from common.storage.jsonl import JsonlLimits, JsonlStore
+from common.storage.jsonl.store import JsonlLimits, JsonlStore
 from common.storage.memory import MemoryStore
 from common.storage.options import StorePlace
 from common.storage.served import ServedStore
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 
 
 def open_store(options: StorePlace, *, writable: bool) -> Store:
@@ -51,8 +51,8 @@ def open_memory(*, writable: bool) -> Store:
 
 def open_influx(options: StorePlace, *, writable: bool) -> Store:
     """Open the store in an InfluxDB bucket; its client is loaded for those who use it only."""
-    from common.storage.influx import InfluxStore
-    from common.storage.influx_link import Link
+    from common.storage.influx.link import Link
+    from common.storage.influx.store import InfluxStore
 
     link = Link(
         options.influxdb_url,
@@ -69,8 +69,8 @@ def open_influx(options: StorePlace, *, writable: bool) -> Store:
 
 def open_victoria(options: StorePlace, *, writable: bool) -> Store:
     """Open the store in a VictoriaMetrics server; its client is loaded for those who use it."""
-    from common.storage.victoria import VictoriaStore
-    from common.storage.victoria_link import Link, Places, credentials
+    from common.storage.victoria.link import Link, Places, credentials
+    from common.storage.victoria.store import VictoriaStore
 
     places = Places.single(options.victoriametrics_url)
     if not options.victoriametrics_url:

@@ -17,7 +17,7 @@ from api.options import ApiOptions
 from common.keys import create_key, save_keys
 from common.lifecycle import Lifecycle
 from common.models import Gpu, Sample
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.support.serving import running
 
 T0 = 1_752_871_354_000

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from common.models import Gpu, Sample
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.api.conftest import METRICS, T0, Api
 
 GPU = "/api/v1/gpus/GPU-03"

@@ -11,7 +11,7 @@ import pytest
 import api.export
 from common.keys import load_keys, save_keys
 from common.models import Gpu, Sample
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.api.conftest import T0, Api, StartApi
 from tests.support.proxy import until
 

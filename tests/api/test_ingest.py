@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from common.models import Batch, Sample
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.api.conftest import Api, StartApi
 from tests.support.broker import RunningBroker, running_broker
 from tests.support.client import TOKEN

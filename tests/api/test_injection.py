@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from common.models import Gpu, Sample
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.api.conftest import T0, Api, StartApi
 from tests.api.test_access import closed_paths
 

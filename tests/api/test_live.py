@@ -13,7 +13,7 @@ from api.feed import Interest, Listener, News
 from common.keys import create_key, load_keys, save_keys
 from common.models import Gpu, Sample
 from common.storage.base import TelemetryQuery
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.api.conftest import METRICS, T0, Api, StartApi
 from tests.support.client import Events
 from tests.support.proxy import until

@@ -3,7 +3,7 @@
 import pytest
 
 from common.models import Gpu, Sample
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.api.conftest import METRICS, T0, Api
 
 POINTS = "/api/v1/gpus/GPU-03/telemetry"

@@ -6,7 +6,7 @@ import pytest
 
 from api.rates import Rates
 from common.errors import RateLimited
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.api.conftest import Api, StartApi
 from tests.support.clock import ManualClock
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import all_errors
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.api.conftest import Api, StartApi
 from tests.api.test_access import closed_paths
 

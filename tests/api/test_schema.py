@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.api.conftest import StartApi
 from tests.support.broker import running_broker
 from tests.support.client import TOKEN

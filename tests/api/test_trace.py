@@ -10,7 +10,7 @@ import pytest
 
 from api.traced import TracedGroup, TracedLetter, TracedPoints, state_of
 from common.models import Batch, Gpu, Sample
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.api.conftest import T0, Api, StartApi
 from tests.support.broker import RunningBroker, running_broker
 from tests.support.client import TOKEN, BrokerClient

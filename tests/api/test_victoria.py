@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from common.models import Gpu, Sample
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.api.conftest import T0, StartApi
 from tests.api.test_influx import QUESTIONS, fill, pages
 from tests.api.test_injection import CATALOGUE

@@ -14,7 +14,7 @@ import pytest
 
 from common.models import Gpu, Sample
 from common.storage.base import Store
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.api.conftest import T0, Api, StartApi
 from tests.support.influx import InfluxServer, influxdb_options
 from tests.support.stores import OpenStore

@@ -22,7 +22,7 @@ from common.journal.files import DiskFiles
 from common.keys import create_key, save_keys
 from common.models import Gpu, Sample
 from common.storage.base import StoreStats
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.cli.command import telemetry
 from tests.support import proxy as proxies
 from tests.support.broker import running_broker

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.storage.base import TelemetryQuery
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.cli.command import size_of, started, telemetry
 
 UNDER_WAY_BYTES = 200_000

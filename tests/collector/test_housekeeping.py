@@ -13,7 +13,7 @@ from collector.storing import Storing
 from common.errors import StoreUnavailable
 from common.models import Gpu, Sample
 from common.storage.cardinality import Caps, CardinalityGuard
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from common.storage.upkeep import Upkeep
 from tests.support.clock import EPOCH, ManualClock
 from tests.support.waiting import until

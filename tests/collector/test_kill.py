@@ -13,7 +13,7 @@ import pytest
 from common.errors import StoreUnavailable
 from common.models import Gpu, Sample
 from common.storage.base import TelemetryQuery
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.collector.fakes import T0, message, raw_message
 from tests.collector.test_letters import encoded
 from tests.support.broker import RunningBroker, running_broker

@@ -14,7 +14,7 @@ from common.errors import TelemetryError
 from common.models import Gpu, Sample
 from common.queue.http import HttpProducer
 from common.storage.base import TelemetryQuery
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.collector.fakes import T0, message
 from tests.faults.test_full_disk import fill
 from tests.support.broker import BrokerProcess, broker_process

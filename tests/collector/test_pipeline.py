@@ -22,7 +22,7 @@ from common.lifecycle import Lifecycle
 from common.models import MAX_LABELS, Gpu, Sample
 from common.queue.base import Delivery
 from common.storage.base import Store
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.collector.conftest import Start
 from tests.collector.fakes import (
     T0,

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from common.errors import StoreUnavailable
 from common.models import Sample
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.collector.fakes import message, sample
 from tests.support.broker import RunningBroker, running_broker
 from tests.support.client import BrokerClient

@@ -15,7 +15,7 @@ from common.lifecycle import Lifecycle
 from common.models import LATEST_MS, Gpu, Sample
 from common.queue.http import HttpConsumer
 from common.storage.base import Store, WriteRefused, Written
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.collector.conftest import collector_options
 from tests.collector.fakes import T0, message, raw_message
 from tests.support.client import TOKEN

@@ -12,7 +12,7 @@ from collector.app import create_app
 from collector.collector import SUMMARY_SECONDS, Collector
 from common.journal.journal import Journal
 from common.lifecycle import Lifecycle
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.collector.conftest import Start, collector_options
 from tests.collector.fakes import FakeQueue, FakeStore, delivery, message, sample
 from tests.support.broker import RunningBroker, running_broker

@@ -20,14 +20,14 @@ from common.http.edge import _SAFE_ID
 from common.http.openapi import VERSION
 from common.http.tls import LOWEST
 from common.queue.http import SILENCE_SECONDS
-from common.queue.jetstream_streams import DUPLICATE_SECONDS
-from common.queue.redis_producer import IDEMPOTENCY_WINDOW_MS
+from common.queue.jetstream.streams import DUPLICATE_SECONDS
+from common.queue.redis.producer import IDEMPOTENCY_WINDOW_MS
 from common.queue.shares import KEPT_BACK as SHARES_KEPT_BACK
 from common.storage.answers import MAX_RETRY_AFTER_SECONDS
 from common.storage.options import StoreWriterOptions
 from common.storage.upkeep import SETTLED_SECONDS
-from common.storage.victoria_values import HALF_BITS, WIDE_BELOW
-from common.storage.victoria_values import WIDE_FROM as WIDE_FROM_VALUE
+from common.storage.victoria.values import HALF_BITS, WIDE_BELOW
+from common.storage.victoria.values import WIDE_FROM as WIDE_FROM_VALUE
 from common.wire import _NAME
 from proxy.placement import LOAD_BOUND
 

@@ -72,16 +72,16 @@ STATED = {
         yes, {derived.NATS_KEY_MINUTES} minutes | no
         yes, up to {derived.LONGEST_LEASE_HOURS:g} h |
         the_rest_flows` | {broker.options.BrokerOptions.max_body_bytes:MiB} MiB |
-        | {common.queue.redis_producer.MAX_SEND_BYTES:MiB} MiB | `max_payload` |
+        | {common.queue.redis.producer.MAX_SEND_BYTES:MiB} MiB | `max_payload` |
         idempotency key is remembered for {derived.REDIS_KEY_MINUTES:word} minutes
-        is set to, looked at every {common.queue.redis_link.LOOK_SECONDS:g} s
-        A send holds {common.queue.redis_producer.MAX_SEND_BYTES:MiB} MiB at most
-        after {common.queue.kafka_producer.GIVE_UP_MS:s} s without an answer
-        within a {common.queue.kafka_client.COMMIT_SECONDS:part} of a second
-        for {common.queue.kafka_producer.GIVE_UP_MS:s} s, and when
-        ({common.queue.kafka_client.SESSION_MS:s} s here)
-        `message.max.bytes` ({common.queue.kafka_settings.RECORD_BYTES:,} unless
-        ({common.queue.kafka_client.METADATA_MS:s} s here)
+        is set to, looked at every {common.queue.redis.link.LOOK_SECONDS:g} s
+        A send holds {common.queue.redis.producer.MAX_SEND_BYTES:MiB} MiB at most
+        after {common.queue.kafka.producer.GIVE_UP_MS:s} s without an answer
+        within a {common.queue.kafka.client.COMMIT_SECONDS:part} of a second
+        for {common.queue.kafka.producer.GIVE_UP_MS:s} s, and when
+        ({common.queue.kafka.client.SESSION_MS:s} s here)
+        `message.max.bytes` ({common.queue.kafka.settings.RECORD_BYTES:,} unless
+        ({common.queue.kafka.client.METADATA_MS:s} s here)
     """,
     "export.md": """
         at most {cli.export.parts.GROUP_ROWS:,} rows and {derived.GROUP_MILLIONS:g} million values
@@ -147,16 +147,16 @@ STATED = {
     """,
     "stores.md": """
         {derived.CAPS:Word} caps stand before it
-        more than a {common.storage.sqlite_expire.FREE_SHARE:part} of it is free
+        more than a {common.storage.sqlite.expire.FREE_SHARE:part} of it is free
         {derived.SETTLED_MINUTES:Word} minutes after an hour
-        the version of the format, {common.storage.sqlite_schema.VERSION} today
+        the version of the format, {common.storage.sqlite.schema.VERSION} today
         ({derived.MAX_RETRY_AFTER_MINUTES} minutes at most)
         requests of {common.storage.bodies.LINES_PER_REQUEST:,} lines
         whole numbers from {derived.WIDE_FROM} to {derived.WIDE_TO}, such
         half of its {derived.VALUE_BITS} bits
-        with {common.storage.victoria_values.TAG_BITS} bits of checksum
-        labels of over {common.storage.victoria_lines.MAX_LABEL_BYTES:,} bytes
-        an answer of over {common.storage.victoria_link.MAX_ANSWER_BYTES:MiB} MiB
+        with {common.storage.victoria.values.TAG_BITS} bits of checksum
+        labels of over {common.storage.victoria.lines.MAX_LABEL_BYTES:,} bytes
+        an answer of over {common.storage.victoria.link.MAX_ANSWER_BYTES:MiB} MiB
     """,
     "why.md": """
         virtual nodes a broker and a load bound of {proxy.placement.LOAD_BOUND}

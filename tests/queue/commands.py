@@ -14,7 +14,7 @@ from cli.doctor.examine import Patient, examine_service
 from cli.doctor.finding import Level
 from cli.ping import PingOptions, ping
 from common.queue.address import scheme_of, without_secrets
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from streamer.sources.generator import write_csv
 from tests.cli.command import COMMAND, environment
 from tests.queue.contract import letters_are, send_until_taken

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from common.errors import StoreUnavailable
 from common.storage.base import GpuFilter
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from streamer.sources.generator import write_csv
 from tests.queue.engine import Engine
 from tests.support.collector import CollectorProcess, collector_process

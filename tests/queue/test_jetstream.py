@@ -12,8 +12,8 @@ from nats.js import JetStreamContext
 from common.clock import SystemClock
 from common.errors import BrokerUnreachable, Forbidden, InvalidParameter, PartitionFull, Unavailable
 from common.queue.jetstream import NatsConsumer, NatsDeadLetters, NatsProducer
-from common.queue.jetstream_consumer import TRIM_SECONDS
-from common.queue.jetstream_settings import read_nats_url
+from common.queue.jetstream.consumer import TRIM_SECONDS
+from common.queue.jetstream.settings import read_nats_url
 from tests.queue.engine import SOON_SECONDS, Reader
 from tests.support.certificates import Certificates
 from tests.support.clock import ManualClock

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.queue.jetstream_ledger import Arrived, NatsLedger
+from common.queue.jetstream.ledger import Arrived, NatsLedger
 from tests.support.clock import ManualClock
 
 

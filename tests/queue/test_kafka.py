@@ -30,8 +30,8 @@ from common.errors import (
     TelemetryError,
     TooLarge,
 )
-from common.queue.kafka_log import KafkaConsumer, KafkaDeadLetters, KafkaProducer
-from common.queue.kafka_settings import read_kafka_url
+from common.queue.kafka import KafkaConsumer, KafkaDeadLetters, KafkaProducer
+from common.queue.kafka.settings import read_kafka_url
 from tests.queue.engine import SOON_SECONDS, Reader
 from tests.support.certificates import Certificates
 from tests.support.kafka import LIMITED, PASSWORD, SESSION, USER, KafkaServer, running_kafka

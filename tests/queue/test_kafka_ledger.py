@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from common.queue.kafka_ledger import KafkaLedger, Message
+from common.queue.kafka.ledger import KafkaLedger, Message
 
 
 def messages(partition: int, *offsets: int) -> list[Message]:

@@ -22,7 +22,7 @@ from common.errors import (
 from common.queue.address import QueueAddress
 from common.queue.base import Consumer, Producer
 from common.queue.factory import open_consumer, open_producer
-from common.queue.redis_place import read_place
+from common.queue.redis.place import read_place
 from tests.queue.contract import lag_is
 from tests.queue.engine import Reader
 from tests.support.certificates import Certificates

@@ -9,8 +9,8 @@ import pytest
 
 from common.errors import StoreUnavailable
 from common.models import LATEST_MS
-from common.storage import sqlite_schema
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite import schema
+from common.storage.sqlite.store import SqliteStore
 from tests.storage.conftest import WHOLE, opening
 from tests.storage.samples import T0, points, sample
 from tests.support.mounts import after_power_cut, ext4, run, tmpfs
@@ -64,7 +64,7 @@ def test_a_full_disk_takes_nothing_says_so_and_takes_again(kind: str, tmp_path: 
 def test_a_sqlite_file_that_another_locks_is_away_and_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_schema, "BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr(schema, "BUSY_TIMEOUT_MS", 50)
     path = tmp_path / "store.db"
     store = SqliteStore(path)
     store.write([sample("a", 0, util=1)])

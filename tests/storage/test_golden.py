@@ -14,10 +14,10 @@ import pytest
 
 from common.errors import StoreUnavailable
 from common.models import Gpu, Sample
-from common.storage import sqlite_schema
 from common.storage.base import GpuFilter, WindowQuery
-from common.storage.sqlite import SqliteStore
-from common.storage.sqlite_schema import VERSION
+from common.storage.sqlite import schema
+from common.storage.sqlite.schema import VERSION
+from common.storage.sqlite.store import SqliteStore
 from tests.storage.samples import points, windows, windows_by_hand
 
 GOLDEN = Path(__file__).with_name("golden") / "format-1.db"
@@ -89,9 +89,9 @@ class TestFormat1:
     def test_a_migration_that_breaks_off_leaves_it_as_it_was(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        steps = (*sqlite_schema.STEPS[:1], sqlite_schema.STEPS[1] + "SELECT no_such_function();")
+        steps = (*schema.STEPS[:1], schema.STEPS[1] + "SELECT no_such_function();")
         with monkeypatch.context() as broken:
-            broken.setattr(sqlite_schema, "STEPS", steps)
+            broken.setattr(schema, "STEPS", steps)
             with pytest.raises(StoreUnavailable, match="no_such_function"):
                 SqliteStore(path)
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from tests.storage.samples import sample
 from tests.support.needs import need_programs, need_root
 
 MAKE = (
-    "import sys, pathlib; from common.storage.sqlite import SqliteStore; "
+    "import sys, pathlib; from common.storage.sqlite.store import SqliteStore; "
     "SqliteStore(pathlib.Path(sys.argv[1])).close()"
 )
 MOST_CALLS = 200

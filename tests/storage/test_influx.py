@@ -11,9 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from common.models import Gpu, Sample
-from common.storage import influx_flux
 from common.storage.base import GpuFilter, Point, Store, StoreRefused, WriteRefused
-from common.storage.influx_lines import IDENTITY
+from common.storage.influx import flux
+from common.storage.influx.lines import IDENTITY
 from tests.storage.samples import T0, gpu, points, sample
 from tests.support.influx import InfluxServer
 from tests.support.stores import OpenStore
@@ -268,7 +268,7 @@ class TestFleets:
     def test_a_page_of_more_gpus_than_one_question_names(
         self, open_bucket: OpenStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(influx_flux, "MAX_NAMED", 7)
+        monkeypatch.setattr(flux, "MAX_NAMED", 7)
         store = open_bucket()
         ids = [f"GPU-{number:03}" for number in range(150)]
         store.write([Sample(Gpu(uuid=each, pod=each), T0, {"m": 1.0, "n": 2.0}) for each in ids])

@@ -15,9 +15,9 @@ from common.storage.base import (
     WindowQuery,
     WriteRefused,
 )
-from common.storage.influx import InfluxStore
-from common.storage.influx_link import Link
-from common.storage.influx_read import Reader
+from common.storage.influx.link import Link
+from common.storage.influx.read import Reader
+from common.storage.influx.store import InfluxStore
 from tests.support.answering import AnsweringServer, Told, answering
 
 SECRET = "canary-token-of-a-test"  # what must never be told

@@ -10,7 +10,7 @@ import pytest
 from common.models import Sample
 from common.storage.base import GpuFilter, Store, TelemetryQuery
 from common.storage.bodies import bodies
-from common.storage.influx_lines import Encoder
+from common.storage.influx.lines import Encoder
 from streamer.sources.generator import write_csv
 from tests.storage.samples import MANY
 from tests.streamer.reading import read_bytes

@@ -2,8 +2,8 @@
 
 import pytest
 
-from common.storage import influx_flux as flux
 from common.storage.base import Aggregate
+from common.storage.influx import flux
 from tests.storage.samples import T0, sample
 from tests.support.influx import InfluxServer
 from tests.support.stores import OpenStore

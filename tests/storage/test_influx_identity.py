@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from common.models import Gpu, Sample
-from common.storage.influx import InfluxStore
-from common.storage.influx_link import Link
-from common.storage.influx_read import Reader
-from common.storage.influx_write import Writer
+from common.storage.influx.link import Link
+from common.storage.influx.read import Reader
+from common.storage.influx.store import InfluxStore
+from common.storage.influx.write import Writer
 from common.storage.telling import TELL_AGAIN_SECONDS
 from tests.storage.samples import T0, gpu, sample
 from tests.support.influx import ORG, TOKEN, InfluxServer

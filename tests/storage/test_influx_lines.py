@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from common.models import MAX_TEXT, Gpu, Sample
 from common.storage.bodies import BYTES_PER_REQUEST, LINES_PER_REQUEST, bodies
-from common.storage.influx_lines import Encoder, decode, encode_name, encode_text, identity_line
+from common.storage.influx.lines import Encoder, decode, encode_name, encode_text, identity_line
 from tests.storage.samples import T0
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=MAX_TEXT)

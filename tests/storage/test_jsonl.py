@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from common.errors import StoreUnavailable
 from common.models import Gpu, Sample
-from common.storage import jsonl_write
 from common.storage.base import GpuFilter, Point, StoreRefused, WindowQuery
-from common.storage.jsonl import JsonlLimits, JsonlStore
+from common.storage.jsonl import write as jsonl_write
+from common.storage.jsonl.store import JsonlLimits, JsonlStore
 from tests.storage.processes import GPUS, POINTS_A_CALL, kill, start_writer
 from tests.storage.samples import T0, Model, pages, points, sample, windows, windows_by_hand
 from tests.storage.test_windows import HOUR, expire

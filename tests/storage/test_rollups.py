@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from common.errors import InvalidParameter
 from common.models import EARLIEST_MS, LATEST_MS, Sample
-from common.storage import sqlite_rollup
 from common.storage.base import Aggregate, Point, Store, WindowQuery
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite import rollup
+from common.storage.sqlite.store import SqliteStore
 from tests.storage.samples import T0, gpu, points, windows, windows_by_hand
 from tests.storage.test_windows import AGGREGATES, HOUR, MINUTE, expire
 
@@ -130,7 +130,7 @@ class TestAnswers:
 
     def test_a_call_is_bounded(self, store: SqliteStore) -> None:
         store.write([Sample(gpu(), BASE + i * HOUR, {"m": i}) for i in range(1_000)])
-        assert 0 < store.roll_up(LATEST_MS) <= sqlite_rollup.HOURS_AT_ONCE
+        assert 0 < store.roll_up(LATEST_MS) <= rollup.HOURS_AT_ONCE
         assert roll_up(store) > 0
 
     @settings(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])

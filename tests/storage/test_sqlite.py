@@ -8,10 +8,12 @@ import pytest
 
 from common.errors import InvalidParameter, StoreUnavailable
 from common.models import LATEST_MS, Sample
-from common.storage import aggregates, sqlite_checkpoint, sqlite_expire
+from common.storage import aggregates
 from common.storage.base import Aggregate, StoreRefused, WindowQuery
-from common.storage.sqlite import SqliteStore
-from common.storage.sqlite_schema import APPLICATION_ID, VERSION, refuse_unsafe_library
+from common.storage.sqlite import checkpoint
+from common.storage.sqlite import expire as expiring
+from common.storage.sqlite.schema import APPLICATION_ID, VERSION, refuse_unsafe_library
+from common.storage.sqlite.store import SqliteStore
 from tests.storage.processes import GPUS, POINTS_A_CALL, kill, start_writer
 from tests.storage.samples import T0, gpu, points, sample
 from tests.storage.test_windows import HOUR, expire
@@ -51,7 +53,7 @@ class TestFile:
     def test_room_that_lies_free_is_given_back_and_the_rest_is_used_again(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sqlite_expire, "FREE_PAGES", 10)
+        monkeypatch.setattr(expiring, "FREE_PAGES", 10)
         store = SqliteStore(path)
         metrics = {f"m{i}": float(i) for i in range(10)}
         many = [sample("a", at, **metrics) for at in range(0, 36_000, 2)]
@@ -64,7 +66,7 @@ class TestFile:
         while db.pragma("freelist_count") > 0.25 * db.pragma("page_count"):
             assert store.expire(T0 + 9 * HOUR) == 0
             steps += 1
-        assert steps <= before / sqlite_expire.PAGES_AT_ONCE
+        assert steps <= before / expiring.PAGES_AT_ONCE
         after = db.pragma("page_count")
         assert after < before / 2
         assert db.pragma("integrity_check") == "ok"
@@ -117,7 +119,7 @@ class TestBounds:
     def test_the_wal_begins_anew_while_others_write_and_read(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sqlite_checkpoint, "CHECKPOINT_PAGES", 100)
+        monkeypatch.setattr(checkpoint, "CHECKPOINT_PAGES", 100)
         store = SqliteStore(path)
 
         def write(name: str) -> None:

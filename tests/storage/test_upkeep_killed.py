@@ -12,7 +12,7 @@ import pytest
 
 from common.models import LATEST_MS, Sample
 from common.storage.base import Aggregate, WindowQuery
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from common.storage.upkeep import Upkeep
 from tests.storage.samples import T0, gpu, points, windows
 from tests.storage.test_windows import HOUR, MINUTE

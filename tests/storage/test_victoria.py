@@ -18,9 +18,9 @@ from common.storage.base import (
     TelemetryQuery,
     WriteRefused,
 )
-from common.storage.victoria_link import Link, Places
-from common.storage.victoria_read import Reader
-from common.storage.victoria_write import VISIBLE_SECONDS, Writer
+from common.storage.victoria.link import Link, Places
+from common.storage.victoria.read import Reader
+from common.storage.victoria.write import VISIBLE_SECONDS, Writer
 from tests.storage.samples import T0, gpu, pages, points, sample
 from tests.storage.test_influx_tls import certificate
 from tests.support.front import front

@@ -10,8 +10,8 @@ import pytest
 
 from common.errors import StoreUnavailable
 from common.storage.base import StoreRefused, WriteRefused
-from common.storage.victoria_answers import understood
-from common.storage.victoria_link import Link, Places
+from common.storage.victoria.answers import understood
+from common.storage.victoria.link import Link, Places
 from tests.storage.samples import points
 from tests.storage.test_influx_outages import fleet
 from tests.support.answering import Told, answering

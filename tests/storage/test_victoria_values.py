@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.storage.base import Point
-from common.storage.victoria_values import HALF_BITS, join, plain, plain_text, split, wide
+from common.storage.victoria.values import HALF_BITS, join, plain, plain_text, split, wide
 from tests.storage.samples import T0, points, sample
 from tests.support.stores import OpenStore
 

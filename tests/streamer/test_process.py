@@ -13,7 +13,7 @@ import pytest
 
 from common.errors import StoreUnavailable
 from common.storage.base import GpuFilter
-from common.storage.sqlite import SqliteStore
+from common.storage.sqlite.store import SqliteStore
 from streamer.sources.generator import write_csv
 from tests.support.broker import running_broker
 from tests.support.collector import collector_process

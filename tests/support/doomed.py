@@ -19,8 +19,8 @@ from common.journal import position
 from common.journal.files import DiskAppendFile
 from common.journal.journal import Journal
 from common.queue.http import HttpConsumer
-from common.storage.sqlite import SqliteStore
-from common.storage.sqlite_write import Writer
+from common.storage.sqlite.store import SqliteStore
+from common.storage.sqlite.write import Writer
 
 BEFORE, HALFWAY, AFTER = "before", "halfway", "after"
 

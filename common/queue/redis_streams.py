@@ -1,7 +1,0 @@
-"""Redis Streams as a queue engine; docs/engines.md says what it gives and what not."""
-
-from common.queue.redis_consumer import RedisConsumer
-from common.queue.redis_letters import RedisDeadLetters
-from common.queue.redis_producer import RedisProducer
-
-__all__ = ["RedisConsumer", "RedisDeadLetters", "RedisProducer"]

@@ -1,0 +1,1 @@
+"""The store in text files, one line a sample."""
