@@ -1,1 +1,1 @@
-"""Where points come to rest: one interface, a module per kind of store."""
+"""Where points come to rest: one interface, a package for each kind."""
