@@ -1,1 +1,1 @@
-"""The queue as the streamer and the collector see it: an interface, and a client for each engine."""
+"""The queue as streamer and collector see it: an interface, and a client for each engine."""
