@@ -23,7 +23,7 @@ async def test_a_person_tries_a_request_with_a_key(api: Api, tmp_path: Path, pat
     async with browsing(tmp_path / "profile") as page:
         await page.do("Page.navigate", url=api.url + path)
         operations = await page.until("document.querySelectorAll('.opblock').length")
-        assert operations == 13
+        assert operations == 14
         await page.click(".btn.authorize")
         await page.until("!!document.querySelector('.auth-container input')")
         await page.run(f"{TYPE_KEY}('{api.keys['read']}')")
