@@ -39,7 +39,7 @@ def container_command(
     binaries = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     given = {**GIVEN_BY_THE_IMAGE, "PATH": binaries, **environment}
     script = ["set -e", "mount --make-rprivate /", "mount -t tmpfs -o mode=755 tmpfs /mnt"]
-    for piece in map(Path, (*PIECES, *own_pieces())):
+    for piece in map(Path, PIECES):
         if piece.is_symlink():
             script.append(f"ln -s {piece.readlink()} /mnt{piece}")
         elif piece.is_dir():
@@ -49,6 +49,8 @@ def container_command(
     script += ["mount --rbind /dev /mnt/dev"]
     for mount in mounts:
         script += bind(*mount)
+    for own in own_pieces():  # now, since a volume may lie over them: a pod has its own /tmp
+        script += bind(Path(own), own, read_only=True)
     script += ["mount -o remount,ro /mnt"]
     settings = " ".join(f"{name}='{escaped(value)}'" for name, value in given.items())
     words = " ".join(f"'{escaped(word)}'" for word in command)
