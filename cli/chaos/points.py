@@ -87,7 +87,10 @@ class Exporter:
 
 
 class Compared(NamedTuple):
-    """Points found, missing, with another value, doubled, and of nobody; and examples."""
+    """Points found, missing, with another value, doubled, and of nobody; and examples.
+
+    The epilogue is not among those found.
+    """
 
     stored: int
     lost: int
@@ -132,7 +135,8 @@ def compare(exporter: Exporter, path: Path) -> Compared:
         lost, wrong, invented = lost + len(missing), wrong + len(other), invented + len(more)
         examples += [f"{gpu} {metric} at {at}" for at, metric in (missing + other + more)[:2]]
     doubled = max(twice, counted - everything, 0)
-    return Compared(everything, lost, wrong, doubled, invented, examples[:6])
+    closing = sum(at in exporter.epilogue for points in found.values() for at, _ in points)
+    return Compared(everything - closing, lost, wrong, doubled, invented, examples[:6])
 
 
 def points_of(store: Store, gpu_id: str) -> list[tuple[Key, float]]:
