@@ -1,7 +1,6 @@
 """The chart as Helm renders it."""
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any
 import yaml
 
 from tests.support.needs import need
+from tests.support.real_server import CACHE
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/telemetry-stack"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "telemetry-servers"
 HELM = CACHE / "helm/helm"
 KUBERNETES = "1.34.0"
 SERVICES = ("broker", "proxy", "collector", "api", "streamer")

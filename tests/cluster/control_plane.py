@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from tests.chart.render import CACHE
 from tests.cluster.kube import MERGE, STRATEGIC, Kube, KubeError
 from tests.observed.stack import free_port, until
 from tests.support.needs import need, need_programs
+from tests.support.real_server import CACHE
 
 PROGRAMS = CACHE / "kubernetes"
 NODES = ("node-0", "node-1")

@@ -4,11 +4,7 @@ import contextlib
 import itertools
 import json
 import os
-import shutil
-import signal
 import ssl
-import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,24 +15,20 @@ from pydantic import SecretStr
 
 from tests.support.broker import free_port
 from tests.support.needs import need
+from tests.support.real_server import RealServer, program_of, running
 
 ORG = "fleet"
 TOKEN = "operator-token-of-a-test"
-START_SECONDS = 60.0
-POLL_SECONDS = 0.05
+PROGRAM = "influxd"
+ANSWER_SECONDS = 60.0
 
 _buckets = itertools.count()
 
 
-def influxd_path() -> str | None:
-    """Where ``make servers`` leaves influxd, or one that is installed."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    built = cache / "telemetry-servers" / "influxd" / "influxd"
-    return str(built) if os.access(built, os.X_OK) else shutil.which("influxd")
+class InfluxServer(RealServer):
+    """influxd; a new one is set up with an organisation."""
 
-
-class InfluxServer:
-    """influxd on a port and a directory that it keeps over its restarts."""
+    name = PROGRAM
 
     def __init__(
         self,
@@ -45,15 +37,14 @@ class InfluxServer:
         host: str = "127.0.0.1",
     ) -> None:
         """``tls`` are a certificate chain and its key; then `ask` trusts anybody."""
+        super().__init__(directory)
         self._address = f"{host}:{free_port()}"
         self.url = f"{'https' if tls else 'http'}://{self._address}"
-        self._directory = directory
         self._tls = tls
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it and return when it answers; a new one is set up with an organisation."""
-        program = influxd_path()
+    def command(self) -> list[str]:
+        """See ``RealServer``."""
+        program = program_of(PROGRAM)
         assert program is not None
         places = {"--bolt-path": "bolt", "--engine-path": "engine", "--sqlite-path": "sqlite"}
         command = [program, "--reporting-disabled", "--ui-disabled", "--log-level=error"]
@@ -61,31 +52,25 @@ class InfluxServer:
         command.append(f"--http-bind-address={self._address}")
         if self._tls is not None:
             command += [f"--tls-cert={self._tls[0]}", f"--tls-key={self._tls[1]}"]
-        with (self._directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        self._wait_until_ready()
+        return command
+
+    def is_ready(self) -> bool:
+        """See ``RealServer``."""
+        with contextlib.suppress(OSError):
+            self.ask("GET", "/ready")
+            return True
+        return False
+
+    def start(self) -> None:
+        """See ``RealServer``."""
+        super().start()
         if self.ask("GET", "/api/v2/setup")["allowed"]:
             who = {"username": "operator", "password": "password-of-a-test", "token": TOKEN}
             self.ask("POST", "/api/v2/setup", {**who, "org": ORG, "bucket": "first"})
 
-    def kill(self) -> None:
-        """kill -9."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def pause(self) -> None:
-        """SIGSTOP: it accepts and says nothing."""
-        self._signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """SIGCONT."""
-        self._signal(signal.SIGCONT)
-
     def cpu_seconds(self) -> float:
         """The CPU time it has used since its start."""
-        assert self._process is not None
-        stat = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
     def ask(self, method: str, path: str, body: Any = None, content: str = "json") -> Any:
@@ -95,7 +80,7 @@ class InfluxServer:
         request.add_header("Authorization", f"Token {TOKEN}")
         request.add_header("Content-Type", f"application/{content}")
         with urllib.request.urlopen(
-            request, timeout=START_SECONDS, context=self._trust()
+            request, timeout=ANSWER_SECONDS, context=self._trust()
         ) as answer:
             text = answer.read().decode()
         with contextlib.suppress(json.JSONDecodeError):
@@ -142,35 +127,16 @@ class InfluxServer:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return context
 
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(number)
-
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                self.ask("GET", "/ready")
-                return
-            assert self._process is not None
-            assert self._process.poll() is None, "influxd ended at its start"
-            time.sleep(POLL_SECONDS)
-        raise TimeoutError("influxd is not ready")
-
 
 @contextlib.contextmanager
 def running_influxd(
     directory: Path, tls: tuple[Path, Path] | None = None, host: str = "127.0.0.1"
 ) -> Iterator[InfluxServer]:
     """A server of one's own; it is killed at the end."""
-    need("influxd (make servers)", influxd_path() is not None)
+    need("influxd (make servers)", program_of(PROGRAM) is not None)
     directory.mkdir(parents=True, exist_ok=True)
-    server = InfluxServer(directory, tls, host)
-    try:
-        server.start()
+    with running(InfluxServer(directory, tls, host)) as server:
         yield server
-    finally:
-        server.kill()
 
 
 def influxdb_options(server: InfluxServer, bucket: str) -> dict[str, Any]:

@@ -1,20 +1,17 @@
 """A real Kafka broker: started, killed and started again."""
 
 import contextlib
-import os
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.broker import free_port
 from tests.support.needs import need, need_programs
+from tests.support.real_server import CACHE, RealServer, listens, running
 
 CLUSTER = "MkU3OEVBNTcwNTJENDM2Qg"
-START_SECONDS = 60.0
-POLL_SECONDS = 0.05
+JARS = CACHE / "kafka" / "libs"
 USER, PASSWORD = "fleet", "password of a:test@"  # letters that a URL must escape
 LIMITED = "limited"  # has the rights that it is given, and the same password
 SESSION_MS = 3000
@@ -36,27 +33,22 @@ SMALL_AND_QUICK = {
 }
 
 
-def kafka_jars() -> Path:
-    """Where ``make servers`` leaves Kafka."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return cache / "telemetry-servers" / "kafka" / "libs"
-
-
-class KafkaServer:
-    """One node on ports and a directory that it keeps.
+class KafkaServer(RealServer):
+    """One node.
 
     A second port asks for a password, a third for TLS when it is given a certificate. Who comes
     through the first or third, and `USER`, may do everything.
     """
 
+    name = "Kafka"
+
     def __init__(self, directory: Path, keystore: Path | None = None) -> None:
+        super().__init__(directory)
         self.address = f"127.0.0.1:{free_port()}"
         self.tls_address = f"127.0.0.1:{free_port()}"
         self._keystore = keystore
         self.guarded_address = f"127.0.0.1:{free_port()}"
-        self._directory = directory
         self._settings = directory / "server.properties"
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -75,38 +67,17 @@ class KafkaServer:
             [*self._java(), *tool], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
 
-    def start(self) -> None:
-        """Start it and return when it takes connections."""
-        with (self._directory / "log.txt").open("ab") as log:
-            command = [*self._java(), "kafka.Kafka", str(self._settings)]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + START_SECONDS
-        while not self._listens():
-            assert self._process.poll() is None, "Kafka ended at its start"
-            assert time.monotonic() < deadline, "Kafka is not ready"
-            time.sleep(POLL_SECONDS)
+    def command(self) -> list[str]:
+        """See ``RealServer``."""
+        return [*self._java(), "kafka.Kafka", str(self._settings)]
 
-    def kill(self) -> None:
-        """kill -9."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    @property
-    def pid(self) -> int:
-        """The process of the last start."""
-        assert self._process is not None
-        return self._process.pid
+    def is_ready(self) -> bool:
+        """See ``RealServer``."""
+        return listens(self.address)
 
     def _java(self) -> list[str]:
         quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]
-        return ["java", "-Xmx256m", *quick, "-cp", f"{kafka_jars()}/*"]
-
-    def _listens(self) -> bool:
-        host, _, port = self.address.partition(":")
-        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
-            return True
-        return False
+        return ["java", "-Xmx256m", *quick, "-cp", f"{JARS}/*"]
 
     def _properties(self) -> str:
         controller = f"127.0.0.1:{free_port()}"
@@ -143,13 +114,10 @@ class KafkaServer:
 def running_kafka(directory: Path, keystore: Path | None = None) -> Iterator[KafkaServer]:
     """A broker of one's own; it is killed at the end."""
     need_programs("java")
-    need("Kafka (make servers)", kafka_jars().is_dir())
+    need("Kafka (make servers)", JARS.is_dir())
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     server = KafkaServer(directory, keystore)
     server.format()
-    try:
-        server.start()
+    with running(server):
         yield server
-    finally:
-        server.kill()

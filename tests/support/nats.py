@@ -1,34 +1,24 @@
 """A real NATS server with JetStream: started, killed and started again."""
 
 import contextlib
-import os
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from tests.support.broker import free_port
 from tests.support.needs import need
+from tests.support.real_server import RealServer, listens, program_of, running
 
-START_SECONDS = 20.0
-POLL_SECONDS = 0.02
+PROGRAM = "nats-server"
 USER, PASSWORD = "fleet", "password of a:test@"  # letters that a URL must escape
 MAX_PAYLOAD = 100_000
 ACK_WAIT_SECONDS = 2
 
 
-def nats_server_path() -> str | None:
-    """Where ``make servers`` leaves nats-server, or one that is installed."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    built = cache / "telemetry-servers" / "nats-server" / "nats-server"
-    return str(built) if os.access(built, os.X_OK) else shutil.which("nats-server")
+class NatsServer(RealServer):
+    """nats-server; it asks for a password if told to."""
 
-
-class NatsServer:
-    """nats-server on a port and a directory that it keeps; it asks for a password if told to."""
+    name = PROGRAM
 
     def __init__(
         self,
@@ -38,11 +28,10 @@ class NatsServer:
         jetstream: bool = True,
         extra: str = "",
     ) -> None:
+        super().__init__(directory)
         self.port = free_port()
-        self._directory = directory
         self._guarded = guarded
         self._config = directory / "server.conf"
-        self._process: subprocess.Popen[bytes] | None = None
         lines = [
             f'listen: "127.0.0.1:{self.port}"',
             f"max_payload: {MAX_PAYLOAD}",
@@ -71,35 +60,15 @@ class NatsServer:
         """The address with a user and a password as they stand in a URL."""
         return f"nats://{user}:{password}@127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start it and return when it takes connections."""
-        program = nats_server_path()
+    def command(self) -> list[str]:
+        """See ``RealServer``."""
+        program = program_of(PROGRAM)
         assert program is not None
-        with (self._directory / "log.txt").open("ab") as log:
-            command = [program, "-c", str(self._config)]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + START_SECONDS
-        while not self._listens():
-            assert self._process.poll() is None, "nats-server ended at its start"
-            assert time.monotonic() < deadline, "nats-server is not ready"
-            time.sleep(POLL_SECONDS)
+        return [program, "-c", str(self._config)]
 
-    def kill(self) -> None:
-        """kill -9."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    @property
-    def pid(self) -> int:
-        """The process of the last start."""
-        assert self._process is not None
-        return self._process.pid
-
-    def _listens(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-            return True
-        return False
+    def is_ready(self) -> bool:
+        """See ``RealServer``."""
+        return listens(f"127.0.0.1:{self.port}")
 
 
 @contextlib.contextmanager
@@ -111,11 +80,7 @@ def running_nats(
     extra: str = "",
 ) -> Iterator[NatsServer]:
     """A server of one's own; it is killed at the end."""
-    need("nats-server (make servers)", nats_server_path() is not None)
+    need("nats-server (make servers)", program_of(PROGRAM) is not None)
     directory.mkdir(parents=True, exist_ok=True)
-    server = NatsServer(directory, guarded, tls, jetstream, extra)
-    try:
-        server.start()
+    with running(NatsServer(directory, guarded, tls, jetstream, extra)) as server:
         yield server
-    finally:
-        server.kill()

@@ -2,8 +2,6 @@
 
 import contextlib
 import shutil
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,18 +13,17 @@ from tests.support.broker import free_port
 from tests.support.certificates import Certificates
 from tests.support.client import TOKEN
 from tests.support.needs import need
+from tests.support.real_server import RealServer, running
 
 PASSWORD = "a password: of/a?test@"
 QUOTED = "a%20password%3A%20of%2Fa%3Ftest%40"
-START_SECONDS = 20.0
-POLL_SECONDS = 0.01
+PROGRAM = "redis-server"
 
 
-class RedisServer:
-    """redis-server on a port and a directory that it keeps over its restarts.
+class RedisServer(RealServer):
+    """redis-server; it syncs every write before it answers, unless ``settings`` say otherwise."""
 
-    It syncs every write before it answers, unless ``settings`` say otherwise.
-    """
+    name = PROGRAM
 
     def __init__(
         self,
@@ -34,11 +31,10 @@ class RedisServer:
         certificates: Certificates | None = None,
         settings: Sequence[str] = ("--appendonly", "yes", "--appendfsync", "always"),
     ) -> None:
+        super().__init__(directory)
         self.port = free_port()
-        self._directory = directory
         self._certificates = certificates
         self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, password: str = QUOTED, parameters: str = "") -> str:
         """Where it is; ``parameters`` stand after a question mark."""
@@ -51,9 +47,9 @@ class RedisServer:
         ca_file = self._certificates.ca_file if self._certificates else None
         return QueueAddress(self.url(password, parameters), SecretStr(TOKEN), ca_file)
 
-    def start(self) -> None:
-        """Start it and return when it answers."""
-        command = ["redis-server", "--dir", str(self._directory), "--save", ""]
+    def command(self) -> list[str]:
+        """See ``RealServer``."""
+        command = [PROGRAM, "--dir", str(self._directory), "--save", ""]
         command += ["--requirepass", PASSWORD, "--bind", "127.0.0.1", *self._settings]
         if self._certificates:
             files = self._certificates
@@ -62,20 +58,7 @@ class RedisServer:
             command += [str(files.key_file), "--tls-ca-cert-file", str(files.ca_file)]
         else:
             command += ["--port", str(self.port)]
-        with (self._directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            assert self._process.poll() is None, "redis-server ended at its start"
-            assert time.monotonic() < deadline, "redis-server does not answer"
-            time.sleep(POLL_SECONDS)
-
-    def kill(self) -> None:
-        """kill -9."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        return command
 
     @contextlib.contextmanager
     def operator(self) -> Iterator["redis.Redis"]:
@@ -88,7 +71,8 @@ class RedisServer:
         finally:
             client.close()
 
-    def _answers(self) -> bool:
+    def is_ready(self) -> bool:
+        """See ``RealServer``."""
         with self.operator() as client:
             try:
                 return bool(client.ping())
@@ -103,11 +87,7 @@ def running_redis(
     settings: Sequence[str] = ("--appendonly", "yes", "--appendfsync", "always"),
 ) -> Iterator[RedisServer]:
     """A server of one's own; it is killed at the end."""
-    need("redis-server", shutil.which("redis-server") is not None)
+    need(PROGRAM, shutil.which(PROGRAM) is not None)
     directory.mkdir(parents=True, exist_ok=True)
-    server = RedisServer(directory, certificates, settings)
-    try:
-        server.start()
+    with running(RedisServer(directory, certificates, settings)) as server:
         yield server
-    finally:
-        server.kill()

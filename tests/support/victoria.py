@@ -3,10 +3,7 @@
 import contextlib
 import itertools
 import json
-import signal
 import ssl
-import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -16,54 +13,32 @@ from typing import Any
 
 from tests.support.broker import free_port
 from tests.support.needs import need_programs
+from tests.support.real_server import RealServer, running
 
 PROGRAM = "victoria-metrics"
-START_SECONDS = 30.0
-POLL_SECONDS = 0.02
+ANSWER_SECONDS = 30.0
 EVERYTHING = '{__name__!=""}'
 RETENTION = "-retentionPeriod=100y"
 
 _dbs = itertools.count()
 
 
-class VictoriaMetrics:
-    """A server on a port and a directory that it keeps over its restarts."""
+class VictoriaMetrics(RealServer):
+    """A single server."""
+
+    name = PROGRAM
 
     def __init__(self, directory: Path, *flags: str, scheme: str = "http") -> None:
         """``flags`` are added to those that keep points of any age."""
-        self._directory = directory
+        super().__init__(directory)
         self._flags = flags
         self._address = f"127.0.0.1:{free_port()}"
         self.url = f"{scheme}://{self._address}"
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it and return when it answers."""
+    def command(self) -> list[str]:
+        """See ``RealServer``."""
         command = [PROGRAM, f"-storageDataPath={self._directory}", RETENTION]
-        command += [f"-httpListenAddr={self._address}", "-loggerLevel=ERROR", *self._flags]
-        quiet = subprocess.DEVNULL
-        self._process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
-        deadline = time.monotonic() + START_SECONDS
-        while not self.is_ready():
-            assert self._process.poll() is None, "VictoriaMetrics ended at its start"
-            assert time.monotonic() < deadline, "VictoriaMetrics is not ready"
-            time.sleep(POLL_SECONDS)
-
-    def kill(self) -> None:
-        """kill -9."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def pause(self) -> None:
-        """SIGSTOP: it accepts and says nothing."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """SIGCONT."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        return [*command, f"-httpListenAddr={self._address}", "-loggerLevel=ERROR", *self._flags]
 
     def is_ready(self) -> bool:
         """Whether it answers; what it says of credentials is an answer."""
@@ -105,7 +80,7 @@ class VictoriaMetrics:
         """A request as anybody may send it."""
         trust = ssl._create_unverified_context() if self.url.startswith("https") else None
         with urllib.request.urlopen(
-            self.url + path, body, timeout=START_SECONDS, context=trust
+            self.url + path, body, timeout=ANSWER_SECONDS, context=trust
         ) as answer:
             return bytes(answer.read())
 
@@ -116,12 +91,8 @@ def running_victoria(
 ) -> Iterator[VictoriaMetrics]:
     """A server of one's own; it is killed at the end."""
     need_programs(PROGRAM)
-    server = VictoriaMetrics(directory, *flags, scheme=scheme)
-    try:
-        server.start()
+    with running(VictoriaMetrics(directory, *flags, scheme=scheme)) as server:
         yield server
-    finally:
-        server.kill()
 
 
 def victoria_options(server: VictoriaMetrics, db: str) -> dict[str, Any]:
