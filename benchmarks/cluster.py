@@ -30,6 +30,7 @@ from cli.bench.clients import (
 from cli.bench.drive import Gate, Server, Work
 from common.clock import SystemClock
 from common.queue.address import QueueAddress
+from common.queue.base import Subscription
 from common.queue.factory import open_consumer, open_producer
 
 SIZE = 300
@@ -67,8 +68,8 @@ def consume_direct(address: str, work: Work, gate: Gate) -> None:
 
 
 async def _consume_direct(address: str, work: Work, gate: Gate) -> None:
-    limits = TOPIC, GROUP, MAX_IN_FLIGHT, EVENT_MESSAGES
-    consumer = open_consumer(QueueAddress(address, TOKEN, direct=True), *limits, "c", SystemClock())
+    wanted = Subscription(TOPIC, GROUP, MAX_IN_FLIGHT, EVENT_MESSAGES, "c")
+    consumer = open_consumer(QueueAddress(address, TOKEN, direct=True), wanted, SystemClock())
     await consume_with(consumer, work, gate, ACKED_TOGETHER)
 
 
@@ -80,7 +81,7 @@ async def one_by_one(address: str) -> tuple[float, float]:
     """Medians, in milliseconds: until a produce is answered, and until its event came."""
     where = QueueAddress(address, TOKEN)
     producer = open_producer(where, SystemClock())
-    consumer = open_consumer(where, TOPIC, GROUP, 100, 10, "c", SystemClock())
+    consumer = open_consumer(where, Subscription(TOPIC, GROUP, 100, 10, "c"), SystemClock())
     answered: list[float] = []
     came: list[float] = []
     deliveries = consumer.deliveries()

@@ -23,7 +23,7 @@ from cli.bench.drive import Client, Gate, Result, Server, Work, drive
 from common import logs
 from common.clock import SystemClock
 from common.queue.address import QueueAddress
-from common.queue.base import Producer
+from common.queue.base import Producer, Subscription
 from common.queue.factory import open_consumer, open_producer
 
 TOPIC, GROUP = "t", "g"
@@ -85,7 +85,8 @@ async def _lane(producer: Producer, lane: int, body: bytes, work: Work, together
 
 async def consume(where: QueueAddress, work: Work, gate: Gate) -> None:
     """Receive and ack all."""
-    consumer = open_consumer(where, TOPIC, GROUP, IN_FLIGHT, DELIVERY, "bench", SystemClock())
+    wanted = Subscription(TOPIC, GROUP, IN_FLIGHT, DELIVERY, "bench")
+    consumer = open_consumer(where, wanted, SystemClock())
     got, receipts, news = 0, list[str](), asyncio.Event()
     gated = False
 

@@ -11,7 +11,7 @@ from common.clock import SystemClock
 from common.errors import TelemetryError
 from common.options import refuse
 from common.queue.address import QueueAddress, has_password
-from common.queue.base import Consumer
+from common.queue.base import Consumer, Subscription
 from common.queue.factory import open_consumer
 from common.queue.options import QueueOptions
 
@@ -40,13 +40,13 @@ class EngineGroup:
 
     def __init__(self, url: str, token: str, ca_file: Path | None, topic: str, group: str) -> None:
         self._where = QueueAddress(url, SecretStr(token), ca_file)
-        self._names = topic, group
+        self._wanted = Subscription(topic, group, max_in_flight=1, batch=1, instance_id=NAME)
         self._consumer: Consumer | None = None
 
     async def lag(self) -> int | None:
         """Messages that the group has still to settle, or None while that cannot be known."""
         if self._consumer is None:
-            self._consumer = open_consumer(self._where, *self._names, 1, 1, NAME, SystemClock())
+            self._consumer = open_consumer(self._where, self._wanted, SystemClock())
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 return await self._consumer.lag()

@@ -13,7 +13,7 @@ from common.errors import TelemetryError
 from common.http.tls import client_context
 from common.options import Seconds, Token, option
 from common.queue.address import QueueAddress
-from common.queue.base import Consumer, Producer
+from common.queue.base import Consumer, Producer, Subscription
 from common.queue.factory import open_consumer, open_producer
 from common.queue.http import open_session, request
 from common.queue.options import QueueOptions, queue_address
@@ -74,7 +74,7 @@ async def round_trip(options: PingOptions) -> float:
     topic = ENGINE_TOPIC if where.engine else f"ping-{secrets.token_hex(8)}"
     clock = SystemClock()
     producer = open_producer(where, clock)
-    consumer = open_consumer(where, topic, GROUP, 1000, 1, GROUP, clock)
+    consumer = open_consumer(where, Subscription(topic, GROUP, 1000, 1, GROUP), clock)
     try:
         began = time.perf_counter()
         await there_and_back(producer, consumer, topic)

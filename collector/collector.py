@@ -17,7 +17,7 @@ from common.journal.files import DiskFiles, Files
 from common.lifecycle import Lifecycle
 from common.lock import DirectoryTakenError, lock_directory, unlock
 from common.options import refuse
-from common.queue.base import Consumer
+from common.queue.base import Consumer, Subscription
 from common.queue.factory import open_consumer
 from common.queue.options import queue_address
 from common.storage.base import Store
@@ -94,15 +94,14 @@ class Collector:
 
     def _consumer(self) -> Consumer:
         options = self.options
-        return open_consumer(
-            queue_address(options, options.direct),
+        wanted = Subscription(
             options.topic,
             options.group,
             max(1, options.buffer_messages // self._streams),
             options.delivery_messages,
             options.instance_id,
-            self.clock,
         )
+        return open_consumer(queue_address(options, options.direct), wanted, self.clock)
 
     def _open(self) -> Pipeline:
         def opening() -> Store:

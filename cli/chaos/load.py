@@ -12,7 +12,7 @@ from cli.chaos.plan import LATE_GROUP, ORDERED_GROUP, RAW_GROUP, RAW_TOPIC
 from common.clock import SystemClock
 from common.errors import TelemetryError
 from common.queue.address import QueueAddress
-from common.queue.base import Consumer, Delivery, Producer
+from common.queue.base import Consumer, Delivery, Producer, Subscription
 from common.queue.factory import open_consumer, open_producer
 from common.wire import parse_receipt
 
@@ -51,7 +51,9 @@ class Load:
         places = [QueueAddress(url, secret, direct=direct) for url, direct in ways]
         self._producers = [open_producer(where, clock) for where in places]
         self._consumers = [
-            open_consumer(where, RAW_TOPIC, RAW_GROUP, IN_FLIGHT, DELIVERY, NAME, clock)
+            open_consumer(
+                where, Subscription(RAW_TOPIC, RAW_GROUP, IN_FLIGHT, DELIVERY, NAME), clock
+            )
             for where in places
         ]
         self._alone = self._open(ORDERED_GROUP, DELIVERY)
@@ -154,8 +156,8 @@ class Load:
 
     def _open(self, group: str, delivery: int) -> Consumer:
         """A consumer through the last proxy, alone in its group."""
-        most = 10 * delivery
-        return open_consumer(self._last, RAW_TOPIC, group, most, delivery, NAME, self._clock)
+        wanted = Subscription(RAW_TOPIC, group, 10 * delivery, delivery, NAME)
+        return open_consumer(self._last, wanted, self._clock)
 
     async def _ack(self, consumer: Consumer, delivery: Delivery) -> None:
         for _ in range(ACK_TRIES):

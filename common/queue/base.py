@@ -5,7 +5,7 @@ it is; any other says that the request itself is wrong.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -84,6 +84,20 @@ class Settled(msgspec.Struct):
     acked: int = 0
     already: int = 0
     refused: dict[str, str] = {}
+
+
+class Subscription(NamedTuple):
+    """What a consumer reads, and how.
+
+    At most ``max_in_flight`` messages are with it unsettled, at most ``batch`` come in a delivery.
+    ``instance_id`` names it to the operators of an engine.
+    """
+
+    topic: str
+    group: str
+    max_in_flight: int
+    batch: int
+    instance_id: str
 
 
 class Producer(Protocol):

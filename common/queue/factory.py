@@ -6,7 +6,7 @@ from typing import Any, cast
 from common.clock import Clock
 from common.http.tls import client_context
 from common.queue.address import Engine, QueueAddress
-from common.queue.base import Consumer, DeadLetters, Producer
+from common.queue.base import Consumer, DeadLetters, Producer, Subscription
 from common.queue.direct import DirectProducer
 from common.queue.direct_consumer import DirectConsumer
 from common.queue.http import HttpConsumer, HttpProducer
@@ -24,22 +24,13 @@ def open_producer(where: QueueAddress, clock: Clock) -> Producer:
     return HttpProducer(where.url, where.token, tls=tls)
 
 
-def open_consumer(
-    where: QueueAddress,
-    topic: str,
-    group: str,
-    max_in_flight: int,
-    batch: int,
-    instance_id: str,
-    clock: Clock,
-) -> Consumer:
-    """A consumer of the queue there; ``instance_id`` names it to the operators of an engine."""
+def open_consumer(where: QueueAddress, wanted: Subscription, clock: Clock) -> Consumer:
+    """A consumer of the queue there."""
     if where.engine is not None:
         kind = _of(where.engine, "Consumer")
-        wish = (topic, group, max_in_flight, batch, instance_id)
-        return cast(Consumer, kind(where.url, *wish, where.tls_ca_file, clock))
+        return cast(Consumer, kind(where.url, wanted, where.tls_ca_file, clock))
     tls = client_context(where.tls_ca_file)
-    limits = topic, group, max_in_flight, batch
+    limits = wanted.topic, wanted.group, wanted.max_in_flight, wanted.batch
     if where.direct:
         return DirectConsumer(where.url, where.token, *limits, clock, tls)
     return HttpConsumer(where.url, where.token, *limits, tls=tls)

@@ -16,7 +16,7 @@ from cli.chaos.plan import RAW_GROUP, RAW_TOPIC, ChaosPlan, settings_of
 from common.clock import SystemClock
 from common.errors import BrokerUnreachable
 from common.queue.address import QueueAddress
-from common.queue.base import Consumer, Delivery, Settled
+from common.queue.base import Consumer, Delivery, Settled, Subscription
 from common.queue.factory import open_consumer
 from common.wire import parse_receipt
 from tests.support.client import BrokerClient
@@ -106,7 +106,9 @@ async def nothing_is_stranded(running: Fleet, producers: Producers, owners: list
     """What is on brokers that are there comes now, the rest when theirs is back, each from it."""
     proxy = running.proxy_urls[1]
     where = QueueAddress(proxy, SecretStr(running.token))
-    consumer = open_consumer(where, RAW_TOPIC, RAW_GROUP, 1000, 50, "c", SystemClock())
+    consumer = open_consumer(
+        where, Subscription(RAW_TOPIC, RAW_GROUP, 1000, 50, "c"), SystemClock()
+    )
     found: dict[bytes, str] = {}
     refused: dict[str, str] = {}
 

@@ -17,6 +17,7 @@ from common.errors import BrokerUnreachable
 from common.http.tls import client_context, new_context
 from common.lifecycle import Lifecycle
 from common.queue.address import QueueAddress
+from common.queue.base import Subscription
 from common.queue.factory import open_consumer, open_producer
 from proxy.app import create_app as create_proxy
 from tests.http.test_service import ROUTES, Sample, serving
@@ -79,7 +80,7 @@ async def test_the_whole_way_of_a_message_is_encrypted(
         assert proxy_url.startswith("https://")
         assert (await send(proxy_url, certificates.ca_file, direct)).startswith("broker-0:0:")
         where = QueueAddress(proxy_url, SECRET, certificates.ca_file, direct)
-        consumer = open_consumer(where, "t", "g", 8, 4, "c", SystemClock())
+        consumer = open_consumer(where, Subscription("t", "g", 8, 4, "c"), SystemClock())
         async with contextlib.aclosing(consumer.deliveries()) as deliveries:  # type: ignore[type-var]
             delivery = await anext(deliveries)
             assert delivery.payloads == [b"x"]

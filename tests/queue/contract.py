@@ -13,7 +13,7 @@ import pytest
 
 from common.clock import SystemClock
 from common.errors import BrokerUnreachable, TelemetryError, TooLarge, Unauthorized
-from common.queue.base import DeadLetter, Letter, Produced, Producer
+from common.queue.base import DeadLetter, Letter, Produced, Producer, Subscription
 from common.queue.factory import open_consumer, open_dead_letters, open_producer
 from tests.queue.engine import (
     GROUP,
@@ -366,7 +366,9 @@ class Contract:
         where = client.engine.wrong_credentials()
         assert where is not None
         producer = open_producer(where, SystemClock())
-        consumer = open_consumer(where, client.topic, GROUP, 10, 5, "one", SystemClock())
+        consumer = open_consumer(
+            where, Subscription(client.topic, GROUP, 10, 5, "one"), SystemClock()
+        )
         try:
             async with asyncio.timeout(SOON_SECONDS):
                 with pytest.raises(Unauthorized) as said:

@@ -13,7 +13,7 @@ import pytest
 
 from common.clock import SystemClock
 from common.queue.address import QueueAddress
-from common.queue.base import Consumer, DeadLetters, Producer
+from common.queue.base import Consumer, DeadLetters, Producer, Subscription
 from common.queue.factory import open_consumer, open_dead_letters, open_producer
 
 ROOT = Path(__file__).parents[2]
@@ -155,8 +155,8 @@ class Client:
         self, group: str = GROUP, max_in_flight: int = 100, batch: int = 5, name: str = "one"
     ) -> Consumer:
         """A consumer that the test closes itself, or not."""
-        limits = max_in_flight, batch
-        found = open_consumer(self._where, self.topic, group, *limits, name, SystemClock())
+        wanted = Subscription(self.topic, group, max_in_flight, batch, name)
+        found = open_consumer(self._where, wanted, SystemClock())
         self._open.push_async_callback(found.close)
         return found
 

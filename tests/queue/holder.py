@@ -8,13 +8,14 @@ from pydantic import SecretStr
 
 from common.clock import SystemClock
 from common.queue.address import QueueAddress
+from common.queue.base import Subscription
 from common.queue.factory import open_consumer
 
 
 async def hold(topic: str, group: str, wanted: int) -> None:
     """Say once that so many are here, then wait to be killed."""
     where = QueueAddress(os.environ["QUEUE_URL"], SecretStr(os.environ["SERVICE_TOKEN"]))
-    consumer = open_consumer(where, topic, group, wanted, 1, "holder", SystemClock())
+    consumer = open_consumer(where, Subscription(topic, group, wanted, 1, "holder"), SystemClock())
     held = 0
     async for delivery in consumer.deliveries():
         held += len(delivery.payloads)

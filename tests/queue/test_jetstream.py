@@ -11,6 +11,7 @@ from nats.js import JetStreamContext
 
 from common.clock import SystemClock
 from common.errors import BrokerUnreachable, Forbidden, InvalidParameter, PartitionFull, Unavailable
+from common.queue.base import Subscription
 from common.queue.jetstream import NatsConsumer, NatsDeadLetters, NatsProducer
 from common.queue.jetstream.consumer import TRIM_SECONDS
 from common.queue.jetstream.settings import read_nats_url
@@ -42,7 +43,9 @@ async def producer(url: str, ca_file: Path | None = None) -> AsyncIterator[NatsP
 async def reader(
     url: str, topic: str, clock: SystemClock | ManualClock | None = None
 ) -> AsyncIterator[Reader]:
-    consumer = NatsConsumer(url, topic, "g", 100, 5, "one", None, clock or SystemClock())
+    consumer = NatsConsumer(
+        url, Subscription(topic, "g", 100, 5, "one"), None, clock or SystemClock()
+    )
     found = Reader(consumer)
     try:
         yield found
@@ -132,7 +135,7 @@ async def test_a_collector_settles_all_however_many_workers_were_asked_for(
     server: NatsServer, tmp_path: Path
 ) -> None:
     url = f"{server.plain_url}?ack_wait=600"  # what is never acked does not come again here
-    looking = NatsConsumer(url, "workers", "g", 1, 1, "looks", None, SystemClock())
+    looking = NatsConsumer(url, Subscription("workers", "g", 1, 1, "looks"), None, SystemClock())
     async with producer(url) as sender:
         await sender.partitions("workers")
         for number in range(20):

@@ -30,6 +30,7 @@ from common.errors import (
     TelemetryError,
     TooLarge,
 )
+from common.queue.base import Subscription
 from common.queue.kafka import KafkaConsumer, KafkaDeadLetters, KafkaProducer
 from common.queue.kafka.settings import read_kafka_url
 from tests.queue.engine import SOON_SECONDS, Reader
@@ -75,7 +76,7 @@ def give_rights(server: KafkaServer, topic: str, group: str) -> None:
 
 
 def consumer(url: str, topic: str, group: str = "g", most: int = 10) -> KafkaConsumer:
-    return KafkaConsumer(url, topic, group, most, 5, "one", None, SystemClock())
+    return KafkaConsumer(url, Subscription(topic, group, most, 5, "one"), None, SystemClock())
 
 
 async def send(url: str, topic: str, *payloads: bytes) -> None:

@@ -20,7 +20,7 @@ from common.errors import (
     Unavailable,
 )
 from common.queue.address import QueueAddress
-from common.queue.base import Consumer, Producer
+from common.queue.base import Consumer, Producer, Subscription
 from common.queue.factory import open_consumer, open_producer
 from common.queue.redis.place import read_place
 from tests.queue.contract import lag_is
@@ -61,7 +61,7 @@ async def producing(where: QueueAddress) -> AsyncIterator[Producer]:
 
 @contextlib.asynccontextmanager
 async def reading(where: QueueAddress, group: str = GROUP, most: int = 10) -> AsyncIterator[Reader]:
-    reader = Reader(open_consumer(where, "t", group, most, 5, "one", SystemClock()))
+    reader = Reader(open_consumer(where, Subscription("t", group, most, 5, "one"), SystemClock()))
     try:
         yield reader
     finally:
@@ -240,7 +240,9 @@ class TestGroups:
     async def test_all_who_find_new_partitions_together_find_each_once(
         self, server: RedisServer, operator: Any
     ) -> None:
-        consumer = open_consumer(server.address(), "t", GROUP, 10, 5, "one", SystemClock())
+        consumer = open_consumer(
+            server.address(), Subscription("t", GROUP, 10, 5, "one"), SystemClock()
+        )
         try:
             async with producing(server.address()) as producer:
                 await producer.send("t", 0, [b"1"])
@@ -298,7 +300,9 @@ class TestMemory:
         self, server: RedisServer, operator: Any
     ) -> None:
         where = server.address()
-        clerk: Consumer = open_consumer(where, "t", GROUP, 1, 1, "clerk", SystemClock())
+        clerk: Consumer = open_consumer(
+            where, Subscription("t", GROUP, 1, 1, "clerk"), SystemClock()
+        )
         try:
             async with producing(where) as producer, reading(where, most=2) as reader:
                 await producer.send("t", 0, [b"%d" % number for number in range(8)])

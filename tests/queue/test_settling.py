@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from common.clock import SystemClock
 from common.queue import letters
 from common.queue.address import QueueAddress
-from common.queue.base import Consumer, Delivery, Letter
+from common.queue.base import Consumer, Delivery, Letter, Subscription
 from common.queue.factory import open_consumer
 from tests.support.client import TOKEN
 from tests.support.proxy import Cluster, cluster
@@ -31,9 +31,8 @@ async def duo(tmp_path: Path) -> AsyncIterator[Cluster]:
 
 @pytest.fixture(params=[False, True], ids=["through the proxy", "direct"])
 async def consumer(duo: Cluster, request: pytest.FixtureRequest) -> AsyncIterator[Consumer]:
-    clock = SystemClock()
     where = QueueAddress(duo.url, SecretStr(TOKEN), direct=request.param)
-    found = open_consumer(where, "t", "g", 100, 5, "c", clock)
+    found = open_consumer(where, Subscription("t", "g", 100, 5, "c"), SystemClock())
     yield found
     await found.close()
 

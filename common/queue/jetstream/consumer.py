@@ -11,7 +11,7 @@ import nats.errors
 from common import logs
 from common.clock import Clock
 from common.errors import NotFound, TelemetryError
-from common.queue.base import Delivery, Letter, Settled
+from common.queue.base import Delivery, Letter, Settled, Subscription
 from common.queue.jetstream.ledger import PLACE, Arrived, NatsLedger
 from common.queue.jetstream.link import NatsLink
 from common.queue.jetstream.producer import NatsWriter
@@ -36,25 +36,18 @@ class NatsConsumer:
     """
 
     def __init__(
-        self,
-        url: str,
-        topic: str,
-        group: str,
-        max_in_flight: int,
-        batch: int,
-        instance_id: str,
-        tls_ca_file: Path | None,
-        clock: Clock,
+        self, url: str, wanted: Subscription, tls_ca_file: Path | None, clock: Clock
     ) -> None:
         self._address = read_nats_url(url, tls_ca_file)
-        self._topic, self._group = topic, group
+        self._topic, self._group = topic, group = wanted.topic, wanted.group
         self._clock = clock
-        self._link = NatsLink(self._address, instance_id)
+        self._link = NatsLink(self._address, wanted.instance_id)
         self._streams = Streams(self._address, self._link)
         self._letters = LetterBox(NatsWriter(self._link), self._streams, topic, group, clock)
-        self._ledger = NatsLedger(topic, max_in_flight, batch, clock)
+        self._ledger = NatsLedger(topic, wanted.max_in_flight, wanted.batch, clock)
         self._news = asyncio.Event()
-        self._puller = NatsPuller(self._link, topic, group, max_in_flight, clock, self._news)
+        most = wanted.max_in_flight
+        self._puller = NatsPuller(self._link, topic, group, most, clock, self._news)
         self._joined = False
         self._trimming: asyncio.Task[None] | None = None
         self._link.tell(self._lose)

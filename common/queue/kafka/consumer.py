@@ -8,7 +8,7 @@ from pathlib import Path
 from common import logs
 from common.clock import Clock
 from common.errors import TelemetryError
-from common.queue.base import Delivery, Letter, Settled
+from common.queue.base import Delivery, Letter, Settled, Subscription
 from common.queue.kafka.client import KafkaMember, refused
 from common.queue.kafka.ledger import PLACE, KafkaLedger
 from common.queue.kafka.records import LetterBox
@@ -31,22 +31,14 @@ class KafkaConsumer:
     """
 
     def __init__(
-        self,
-        url: str,
-        topic: str,
-        group: str,
-        max_in_flight: int,
-        batch: int,
-        instance_id: str,
-        tls_ca_file: Path | None,
-        clock: Clock,
+        self, url: str, wanted: Subscription, tls_ca_file: Path | None, clock: Clock
     ) -> None:
         self._address = read_kafka_url(url, tls_ca_file)
-        self._topic, self._group, self._instance_id = topic, group, instance_id
+        self._wanted = wanted
         self._clock = clock
-        self._ledger = KafkaLedger(topic, max_in_flight, batch)
+        self._ledger = KafkaLedger(wanted.topic, wanted.max_in_flight, wanted.batch)
         self._topics = KafkaTopics(self._address)
-        self._letters = LetterBox(self._address, topic, group, clock)
+        self._letters = LetterBox(self._address, wanted.topic, wanted.group, clock)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka")
         self._member: KafkaMember | None = None
         self._ready: asyncio.Queue[Delivery | Exception] = asyncio.Queue()
@@ -126,11 +118,12 @@ class KafkaConsumer:
     async def _join(self) -> KafkaMember:
         """Become a member, once the topic is there; again, once it is there again."""
         if self._member is None:
-            await asyncio.to_thread(self._topics.ensure, self._topic)
-            wish = (self._topic, self._group, self._instance_id, self._ledger)
+            await asyncio.to_thread(self._topics.ensure, self._wanted.topic)
+            wanted = self._wanted
+            wish = (wanted.topic, wanted.group, wanted.instance_id, self._ledger)
             self._member = await run_in(self._thread, KafkaMember, self._address, *wish)
         elif self._member.topic_is_gone:
-            await asyncio.to_thread(self._topics.ensure, self._topic)
+            await asyncio.to_thread(self._topics.ensure, self._wanted.topic)
             self._member.topic_is_gone = False
         return self._member
 
@@ -160,11 +153,12 @@ class KafkaConsumer:
         return reason
 
     def _lag(self) -> int:
-        count = self._topics.count(self._topic)
+        topic, group = self._wanted.topic, self._wanted.group
+        count = self._topics.count(topic)
         if not count:
             return 0
-        committed = {**self._topics.committed(self._group, self._topic), **self._ledger.floors()}
-        bounds = self._topics.bounds(self._topic, count)
+        committed = {**self._topics.committed(group, topic), **self._ledger.floors()}
+        bounds = self._topics.bounds(topic, count)
         return sum(
             end - max(first, committed.get(at, first)) for at, (first, end) in enumerate(bounds)
         )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from common import logs
 from common.clock import Clock
 from common.errors import TelemetryError
-from common.queue.base import Delivery, Letter, Settled
+from common.queue.base import Delivery, Letter, Settled, Subscription
 from common.queue.redis.link import GroupMissingError, RedisLink
 from common.queue.redis.place import dead_key
 from common.queue.redis.scripts import LAG, RECLAIM, RELEASE, TIDY, TOKEN_LENGTH
@@ -44,23 +44,15 @@ class RedisConsumer:
     """
 
     def __init__(
-        self,
-        url: str,
-        topic: str,
-        group: str,
-        max_in_flight: int,
-        batch: int,
-        instance_id: str,
-        tls_ca_file: Path | None,
-        clock: Clock,
+        self, url: str, wanted: Subscription, tls_ca_file: Path | None, clock: Clock
     ) -> None:
         self._link = RedisLink(url, tls_ca_file, clock)
+        self._names = topic, group = wanted.topic, wanted.group
         self._topic = RedisTopic(self._link, topic, group)
         self._settling = RedisSettling(self._link, topic, group)
-        self._names = topic, group
         self._token = secrets.token_hex(TOKEN_LENGTH // 2)
-        self._name = f"{instance_id}.{self._token}"
-        self._max_in_flight, self._batch = max_in_flight, batch
+        self._name = f"{wanted.instance_id}.{self._token}"
+        self._max_in_flight, self._batch = wanted.max_in_flight, wanted.batch
         self._clock = clock
         self._in_flight = 0
         self._settled = asyncio.Event()
