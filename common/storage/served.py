@@ -18,6 +18,7 @@ from common.storage.base import (
     WindowQuery,
     Written,
 )
+from common.storage.slices import groups_page
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class Link(Protocol):
 
 
 class Reader(Protocol):
-    """Questions to a server, each as in `Store`; for any number of threads at once."""
+    """Questions to a server, mostly as in `Store`; for any number of threads at once."""
 
     def gpus(self, which: GpuFilter, limit: int, after: str, offset: int) -> list[GpuRecord]: ...
 
@@ -51,9 +52,8 @@ class Reader(Protocol):
 
     def count_points(self, gpu_id: str, start_ms: int, end_ms: int) -> int: ...
 
-    def hosts(self, limit: int, after: str) -> list[HostRecord]: ...
-
-    def namespaces(self, limit: int, after: str) -> list[NamespaceRecord]: ...
+    def groups(self, name: str) -> dict[str, list[int]]:
+        """When the GPUs of each value of a field of theirs were last seen."""
 
     def metrics(self) -> list[str]: ...
 
@@ -143,10 +143,10 @@ class ServedStore:
         return self._ask(lambda reader: reader.count_points(gpu_id, start_ms, end_ms))
 
     def hosts(self, limit: int, after: str = "") -> list[HostRecord]:
-        return self._ask(lambda reader: reader.hosts(limit, after))
+        return [HostRecord(*each) for each in self._groups("hostname", limit, after)]
 
     def namespaces(self, limit: int, after: str = "") -> list[NamespaceRecord]:
-        return self._ask(lambda reader: reader.namespaces(limit, after))
+        return [NamespaceRecord(*each) for each in self._groups("namespace", limit, after)]
 
     def metrics(self) -> list[str]:
         return self._ask(lambda reader: reader.metrics())
@@ -156,6 +156,9 @@ class ServedStore:
 
     def close(self) -> None:
         self._link.close()
+
+    def _groups(self, name: str, limit: int, after: str) -> list[tuple[str, int, int]]:
+        return groups_page(self._ask(lambda reader: reader.groups(name)), after, limit)
 
     def _ask(self, question: Callable[[Reader], T]) -> T:
         self.prepare()

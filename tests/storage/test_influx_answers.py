@@ -139,8 +139,8 @@ def test_no_value_ever_stands_in_the_text_of_a_question(text: str) -> None:
             reader.count_points(value, 0, 1)
             reader.telemetry(TelemetryQuery(value, 10, metrics=(value, "m")))
             reader.windows(WindowQuery(value, 60_000, "p95", 10, metrics=(value,)))
-            reader.hosts(10, value)
-            reader.namespaces(10, value)
+            reader.groups("hostname")
+            reader.groups("namespace")
         return [json.loads(body)["query"] for _, body in server.asked]
 
     assert questions(text) == questions("harmless")

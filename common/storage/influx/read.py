@@ -6,8 +6,6 @@ from common.models import Gpu
 from common.storage.base import (
     GpuFilter,
     GpuRecord,
-    HostRecord,
-    NamespaceRecord,
     Point,
     StoreStats,
     Telemetry,
@@ -18,7 +16,7 @@ from common.storage.influx import flux
 from common.storage.influx.lines import SEEN, TAG, decode, encode_name
 from common.storage.influx.link import Link
 from common.storage.influx.rows import identities, points, to_ms, total
-from common.storage.slices import gather, groups_page, ids_page
+from common.storage.slices import gather, ids_page
 
 NAMING_COSTS = 3
 """How much dearer a GPU that is named in a question is than one in a question for all."""
@@ -106,15 +104,15 @@ class Reader:
         given = {"_gpu": encode_name(gpu_id), **flux.span(start_ms, end_ms)}
         return total(self._link.ask(flux.COUNT, given, NAMES)["_result"])
 
-    def hosts(self, limit: int, after: str) -> list[HostRecord]:
-        """See `Store.hosts`."""
-        groups = self._groups("hostname")
-        return [HostRecord(*each) for each in groups_page(groups, after, limit)]
-
-    def namespaces(self, limit: int, after: str) -> list[NamespaceRecord]:
-        """See `Store.namespaces`."""
-        groups = self._groups("namespace")
-        return [NamespaceRecord(*each) for each in groups_page(groups, after, limit)]
+    def groups(self, name: str) -> dict[str, list[int]]:
+        """When the GPUs of each value of a field of theirs were last seen."""
+        rows = self._link.ask(flux.LAST_SEEN, flux.span(), {"_result": TIMES})["_result"]
+        seen = {decode(gpu): to_ms(time) for gpu, time in rows}
+        groups: dict[str, list[int]] = defaultdict(list)
+        for gpu_id, value in self._latest(name).items():
+            if gpu_id in seen:
+                groups[value].append(seen[gpu_id])
+        return groups
 
     def stats(self) -> StoreStats:
         """See `Store.stats`."""
@@ -147,16 +145,6 @@ class Reader:
         given = {**flux.span(), "_name": name}
         rows = self._link.ask(flux.LATEST, given, {"_result": SERIES})["_result"]
         return {decode(gpu): decode(value) for gpu, value in rows}
-
-    def _groups(self, name: str) -> dict[str, list[int]]:
-        """When the GPUs of each value of a field were last seen."""
-        rows = self._link.ask(flux.LAST_SEEN, flux.span(), {"_result": TIMES})["_result"]
-        seen = {decode(gpu): to_ms(time) for gpu, time in rows}
-        groups: dict[str, list[int]] = defaultdict(list)
-        for gpu_id, value in self._latest(name).items():
-            if gpu_id in seen:
-                groups[value].append(seen[gpu_id])
-        return groups
 
     def _bounds(self, gpu_id: str, start_ms: int, end_ms: int) -> tuple[int, int] | None:
         """The first and last times that a GPU has in a range."""

@@ -8,8 +8,6 @@ from common.models import EARLIEST_MS, LATEST_MS, Gpu
 from common.storage.base import (
     GpuFilter,
     GpuRecord,
-    HostRecord,
-    NamespaceRecord,
     Point,
     StoreStats,
     Telemetry,
@@ -17,7 +15,7 @@ from common.storage.base import (
     WindowQuery,
 )
 from common.storage.influx.lines import decode
-from common.storage.slices import Fetch, gather, groups_page, ids_page
+from common.storage.slices import Fetch, gather, ids_page
 from common.storage.victoria.identity import identities
 from common.storage.victoria.lines import BITS, GPU, INFO, METRIC, NAME
 from common.storage.victoria.link import Link
@@ -99,15 +97,14 @@ class Reader:
         found = self._counted([gpu_id], start_ms, end_ms)
         return found[gpu_id]
 
-    def hosts(self, limit: int, after: str) -> list[HostRecord]:
-        """See `Store.hosts`."""
-        groups = self._groups("hostname")
-        return [HostRecord(*each) for each in groups_page(groups, after, limit)]
-
-    def namespaces(self, limit: int, after: str) -> list[NamespaceRecord]:
-        """See `Store.namespaces`."""
-        groups = self._groups("namespace")
-        return [NamespaceRecord(*each) for each in groups_page(groups, after, limit)]
+    def groups(self, name: str) -> dict[str, list[int]]:
+        """When the GPUs of each value of a field of theirs were last seen."""
+        seen = self._times.last(None)
+        groups: dict[str, list[int]] = defaultdict(list)
+        for gpu_id, gpu in self._identities(None).items():
+            if (value := getattr(gpu, name)) and gpu_id in seen:
+                groups[value].append(seen[gpu_id])
+        return groups
 
     def stats(self) -> StoreStats:
         """See `Store.stats`."""
@@ -159,15 +156,6 @@ class Reader:
     def _identities(self, ids: Collection[str] | None) -> dict[str, Gpu]:
         question = over("max_over_time", self._select.identities(ids))
         return identities(self._link.ask(question, LATEST_MS))
-
-    def _groups(self, name: str) -> dict[str, list[int]]:
-        """When the GPUs of each value of a field were last seen."""
-        seen = self._times.last(None)
-        groups: dict[str, list[int]] = defaultdict(list)
-        for gpu_id, gpu in self._identities(None).items():
-            if (value := getattr(gpu, name)) and gpu_id in seen:
-                groups[value].append(seen[gpu_id])
-        return groups
 
     def _records(self, ids: list[str]) -> list[GpuRecord]:
         if not ids:
