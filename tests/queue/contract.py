@@ -26,6 +26,7 @@ from tests.queue.engine import (
     run_or_explain,
     send,
 )
+from tests.support.waiting import until_told
 
 BYTES = [b"one", b'{"a": "\xc3\xa4"}', bytes(range(11, 256)) + b"\0\t", b"\r.", b"x" * 30_000]
 HASTY = {  # tests that wait until a message is another's
@@ -68,22 +69,24 @@ async def send_until_taken(
 
 async def ack_until_taken(reader: Reader, message: Message) -> None:
     """Ack as the collector does: again while the queue is away."""
-    async with asyncio.timeout(SOON_SECONDS):
-        while True:
-            with contextlib.suppress(BrokerUnreachable):
-                settled = await reader.consumer.ack([message.receipt])
-                if "BROKER_UNREACHABLE" not in settled.refused.values():
-                    return
-            await asyncio.sleep(0.05)
+
+    async def taken() -> bool:
+        with contextlib.suppress(BrokerUnreachable):
+            settled = await reader.consumer.ack([message.receipt])
+            return "BROKER_UNREACHABLE" not in settled.refused.values()
+        return False
+
+    await until_told(taken, SOON_SECONDS)
 
 
 async def lag_is(reader: Reader, wanted: int) -> None:
-    async with asyncio.timeout(SOON_SECONDS):
-        while True:
-            with contextlib.suppress(BrokerUnreachable):
-                if await reader.consumer.lag() == wanted:
-                    return
-            await asyncio.sleep(0.02)
+
+    async def is_it() -> bool:
+        with contextlib.suppress(BrokerUnreachable):
+            return await reader.consumer.lag() == wanted
+        return False
+
+    await until_told(is_it, SOON_SECONDS)
 
 
 async def take_and_leave(client: Client) -> None:
@@ -96,9 +99,13 @@ async def take_and_leave(client: Client) -> None:
 
 async def letters_are(client: Client, count: int, group: str = GROUP) -> list[DeadLetter]:
     letters = client.letters(group)
-    async with asyncio.timeout(SOON_SECONDS):
-        while len(found := await letters.page(100)) != count:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    found: list[DeadLetter] = []
+
+    async def are() -> bool:
+        found[:] = await letters.page(100)
+        return len(found) == count
+
+    await until_told(are, SOON_SECONDS)
     return found
 
 

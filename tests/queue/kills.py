@@ -15,6 +15,7 @@ from streamer.sources.generator import write_csv
 from tests.queue.engine import Engine
 from tests.support.collector import CollectorProcess, collector_process
 from tests.support.streamer import streamer_process
+from tests.support.waiting import until_told
 
 POINTS = int(os.environ.get("ENGINE_POINTS", "12000"))
 GPUS, METRICS = 24, 10
@@ -63,9 +64,11 @@ async def until_stored(path: Path, points: int) -> int:
 
 async def until_delivered(collector: CollectorProcess) -> None:
     """Return once a collector has been given something."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not (await collector.stats())["queue_delivered"]:  # noqa: ASYNC110
-            await asyncio.sleep(LOOK_SECONDS)
+
+    async def was_given() -> bool:
+        return bool((await collector.stats())["queue_delivered"])
+
+    await until_told(was_given, WAIT_SECONDS)
 
 
 async def kill_everything(engine: Engine, directory: Path) -> None:

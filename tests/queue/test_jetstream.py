@@ -20,6 +20,7 @@ from tests.support.certificates import Certificates
 from tests.support.clock import ManualClock
 from tests.support.collector import collector_process
 from tests.support.nats import NatsServer, running_nats
+from tests.support.waiting import until_told
 
 BULK = b"x" * 60_000
 
@@ -142,9 +143,11 @@ async def test_a_collector_settles_all_however_many_workers_were_asked_for(
             await sender.send("workers", number % 4, [b"no telemetry"])
         given = {"MSG_QUEUE_TOPIC": "workers", "CONSUMER_GROUP": "g", "QUEUE_WORKERS": "3"}
         async with collector_process(tmp_path, url, **given):
-            async with asyncio.timeout(SOON_SECONDS):
-                while await looking.lag():  # noqa: ASYNC110  the collector settles
-                    await asyncio.sleep(0.02)
+
+            async def nothing_is_left() -> bool:
+                return await looking.lag() == 0
+
+            await until_told(nothing_is_left, SOON_SECONDS)
     await looking.close()
 
 
