@@ -10,7 +10,12 @@ from pydantic import SecretStr
 
 from common.errors import BrokerUnreachable
 from common.queue.direct import DirectProducer
-from common.queue.direct_consumer import LOOK_SECONDS, LOOKS_THROUGH_PROXY, DirectConsumer
+from common.queue.direct_consumer import (
+    LOOK_SECONDS,
+    LOOKS_THROUGH_PROXY,
+    PROXY,
+    DirectConsumer,
+)
 from common.queue.placement import REFRESH_SECONDS
 from tests.support.client import TOKEN
 from tests.support.clock import ManualClock
@@ -181,20 +186,20 @@ async def test_brokers_out_of_reach_are_read_through_the_proxy_for_a_while(
                 taken.extend(delivery.payloads)
                 await consumer.ack([delivery.receipt])
 
-        def straight() -> int:
-            return len(consumer._consumers)
+        def streams() -> set[str]:
+            return set(consumer._pumps)
 
         reading = asyncio.create_task(read())
-        await until(lambda: straight() == 2)
+        await until(lambda: streams() == set(duo.brokers))
         await duo.gates["broker-1"].shut()
-        await advance_until(clock, lambda: straight() == 0)
+        await advance_until(clock, lambda: streams() == {PROXY})
         await duo.gates["broker-1"].open()
         await duo.brokers["broker-1"].client.produce("t", b"by proxy", partition=3)
         await until(lambda: taken == [b"by proxy"])
-        assert straight() == 0
+        assert streams() == {PROXY}
         for _ in range(LOOKS_THROUGH_PROXY):
             clock.advance(LOOK_SECONDS)
-        await advance_until(clock, lambda: straight() == 2)
+        await advance_until(clock, lambda: streams() == set(duo.brokers))
         await duo.brokers["broker-1"].client.produce("t", b"straight", partition=3)
         await until(lambda: taken == [b"by proxy", b"straight"])
         reading.cancel()
