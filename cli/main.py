@@ -8,9 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.app import create_app as create_api
 from api.options import ApiOptions
-from broker.app import create_app as create_broker
 from broker.options import BrokerOptions
 from cli.bench.report import BenchPlan, run_bench
 from cli.chaos.plan import ChaosPlan
@@ -30,23 +28,20 @@ from cli.scale import ScaleOptions, run_scale
 from cli.service_command import plain_command, service_command
 from cli.topics import TopicsPlan, run_topics
 from cli.up import UpPlan, run_up
-from collector.app import create_app as create_collector
 from collector.options import CollectorOptions
 from common import logs
 from common.storage.options import KINDS
-from proxy.app import create_app as create_proxy
 from proxy.options import ProxyOptions
-from streamer.app import create_app as create_streamer
 from streamer.dry_run import dry_run
 from streamer.options import StreamerOptions
 from streamer.sources.generator import write_csv
 
-SERVICES: dict[str, tuple[Any, Callable[..., Any], str]] = {
-    "broker": (BrokerOptions, create_broker, "Run one broker."),
-    "proxy": (ProxyOptions, create_proxy, "Run one proxy in front of brokers."),
-    "streamer": (StreamerOptions, create_streamer, "Run one streamer: a source into the queue."),
-    "collector": (CollectorOptions, create_collector, "Run one collector: the queue into a store."),
-    "api": (ApiOptions, create_api, "Run the API over a store."),
+SERVICES: dict[str, tuple[Any, str, str]] = {
+    "broker": (BrokerOptions, "broker.app", "Run one broker."),
+    "proxy": (ProxyOptions, "proxy.app", "Run one proxy in front of brokers."),
+    "streamer": (StreamerOptions, "streamer.app", "Run one streamer: a source into the queue."),
+    "collector": (CollectorOptions, "collector.app", "Run one collector: the queue into a store."),
+    "api": (ApiOptions, "api.app", "Run the API over a store."),
 }
 COMMANDS: dict[str, tuple[Any, Callable[..., int], str]] = {
     "scale": (ScaleOptions, run_scale, "Empty brokers that are to go, let the others work again."),
@@ -64,9 +59,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for name, (table, create_app, text) in SERVICES.items():
+for name, (table, module, text) in SERVICES.items():
     instead = {"instead": dry_run} if name == "streamer" else {}
-    app.command(name, help=text)(service_command(table, create_app, **instead))
+    app.command(name, help=text)(service_command(table, module, **instead))
 for name, (table, work, text) in COMMANDS.items():
     app.command(name, help=text)(plain_command(table, work))
 

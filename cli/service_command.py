@@ -1,14 +1,13 @@
 """A command line made from a service's options table: one flag a row."""
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
 import typer
-from starlette.types import ASGIApp
 
 from common.http.server import serve
-from common.lifecycle import Lifecycle
 from common.options import (
     Options,
     ServiceOptions,
@@ -37,14 +36,15 @@ def plain_command(table: type[Plain], work: Callable[[Plain], int]) -> Callable[
 
 def service_command(
     table: type[Table],
-    create_app: Callable[[Table, Lifecycle], ASGIApp],
+    module: str,
     instead: Callable[[Mapping[str, Any]], int | None] = lambda flags: None,
 ) -> Callable[..., None]:
     """Return a function that typer turns into the command of a service.
 
     Flags win over the environment; what is not given is left to it. Flags are text here, but for
     those that are on or off: the table alone parses and refuses. When ``instead`` returns an exit
-    code, it has done what was asked and no service is run.
+    code, it has done what was asked and no service is run. The module's ``create_app`` is imported
+    when the service is run: one command does not wait for the code of all.
     """
 
     def run(**flags: Any) -> None:
@@ -52,7 +52,7 @@ def service_command(
         exit_code = instead(given)
         if exit_code is not None:
             raise typer.Exit(exit_code)
-        serve(table.load(given), create_app)
+        serve(table.load(given), importlib.import_module(module).create_app)
 
     return with_flags(run, table)
 

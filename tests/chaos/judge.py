@@ -1,4 +1,4 @@
-"""``python -m tests.chaos.judge HOW STRIKE``: a short `telemetry chaos` on a broken stack."""
+"""``python -m tests.chaos.judge HOW STRIKE SEED``: a short `telemetry chaos` on a broken stack."""
 
 import sys
 
@@ -8,9 +8,9 @@ from cli.chaos.report import run_chaos_command
 
 def main() -> None:
     """Print the report as JSON and leave with the verdict."""
-    way, strike = sys.argv[1:]
+    way, strike, seed = sys.argv[1:]
     plan = ChaosPlan(
-        seed=1,
+        seed=int(seed),
         seconds=8.0,
         brokers=1,
         proxies=1,
