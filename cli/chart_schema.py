@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
-from cli.main import SERVICES
+from cli.commands import SERVICES
 from common.options import Options, ServiceOptions, env_name, is_secret
 from common.storage.options import StoreOptions
 

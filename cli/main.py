@@ -1,53 +1,21 @@
-"""The command line."""
+"""The command line.
+
+What a command does is imported when it is run: none waits for the code of the others.
+"""
 
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from api.options import ApiOptions
-from broker.options import BrokerOptions
-from cli.bench.report import BenchPlan, run_bench
-from cli.chaos.plan import ChaosPlan
-from cli.chaos.report import run_chaos_command, seeds
-from cli.chaos.strikes import NAMES as STRIKES
-from cli.dlq import DlqPlan, run_dlq
-from cli.doctor.examine import Patient
-from cli.doctor.local import patients_of
-from cli.doctor.report import run_doctor
-from cli.engine import find_engine
-from cli.export.command import run_export
-from cli.export.options import ExportOptions
+from cli.commands import COMMANDS, SERVICES
 from cli.keys import keys
-from cli.ping import PingOptions, run_ping
-from cli.run import RunPlan, run_once
-from cli.scale import ScaleOptions, run_scale
 from cli.service_command import plain_command, service_command
-from cli.topics import TopicsPlan, run_topics
-from cli.up import UpPlan, run_up
-from collector.options import CollectorOptions
 from common import logs
 from common.storage.options import KINDS
-from proxy.options import ProxyOptions
-from streamer.dry_run import dry_run
-from streamer.options import StreamerOptions
-from streamer.sources.generator import write_csv
 
-SERVICES: dict[str, tuple[Any, str, str]] = {
-    "broker": (BrokerOptions, "broker.app", "Run one broker."),
-    "proxy": (ProxyOptions, "proxy.app", "Run one proxy in front of brokers."),
-    "streamer": (StreamerOptions, "streamer.app", "Run one streamer: a source into the queue."),
-    "collector": (CollectorOptions, "collector.app", "Run one collector: the queue into a store."),
-    "api": (ApiOptions, "api.app", "Run the API over a store."),
-}
-COMMANDS: dict[str, tuple[Any, Callable[..., int], str]] = {
-    "scale": (ScaleOptions, run_scale, "Empty brokers that are to go, let the others work again."),
-    "export": (ExportOptions, run_export, "Write a store's points as Parquet, by day and host."),
-    "ping": (PingOptions, run_ping, "Send a message through the queue and back, and end."),
-}
 DEFAULT_DATA_DIR = Path(".telemetry")
 GENERATOR_SEED = 1
 
@@ -59,9 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for name, (table, module, text) in SERVICES.items():
-    instead = {"instead": dry_run} if name == "streamer" else {}
-    app.command(name, help=text)(service_command(table, module, **instead))
+for name, (table, create_app, text) in SERVICES.items():
+    instead = {"instead": "streamer.dry_run:dry_run"} if name == "streamer" else {}
+    app.command(name, help=text)(service_command(table, create_app, **instead))
 for name, (table, work, text) in COMMANDS.items():
     app.command(name, help=text)(plain_command(table, work))
 
@@ -112,6 +80,9 @@ def up(
 
     Grafana and Prometheus are taken from the PATH, or from GRAFANA_BIN and PROMETHEUS_BIN.
     """
+    from cli.engine import find_engine
+    from cli.up import UpPlan, run_up
+
     fleet = 0 if csv else gpus
     engine = find_engine(queue)
     watchers = grafana, prometheus
@@ -130,6 +101,9 @@ def run(
     queue: EngineUrl = None,
 ) -> None:
     """Bring a file into the store, prove that it is there, and print the books."""
+    from cli.engine import find_engine
+    from cli.run import RunPlan, run_once
+
     if not once:
         raise typer.BadParameter(
             "without --once use `telemetry up --csv FILE`", param_hint="--once"
@@ -152,6 +126,8 @@ def topics(
 
     The token is SERVICE_TOKEN, or the one kept in the data directory.
     """
+    from cli.topics import TopicsPlan, run_topics
+
     if plan != (brokers is not None):
         raise typer.BadParameter("--plan and --brokers go together", param_hint="--plan")
     raise typer.Exit(run_topics(TopicsPlan(data_dir, queue, plan, brokers, as_json)))
@@ -170,6 +146,8 @@ def bench(
     ] = None,
 ) -> None:
     """Measure disk, queue, latency and the whole path on this machine; about a minute a run."""
+    from cli.bench.report import BenchPlan, run_bench
+
     raise typer.Exit(run_bench(BenchPlan(directory.resolve(), scale, runs, output, against)))
 
 
@@ -189,6 +167,10 @@ def chaos(
 
     Exit code 0 only when every promise held.
     """
+    from cli.chaos.plan import ChaosPlan
+    from cli.chaos.report import run_chaos_command, seeds
+    from cli.chaos.strikes import NAMES as STRIKES
+
     strikes = tuple(name for name in only.split(",") if name)
     unknown = set(strikes) - set(STRIKES)
     if unknown:
@@ -220,6 +202,8 @@ def dlq(
 
     The token is SERVICE_TOKEN, or the one kept in the data directory.
     """
+    from cli.dlq import DlqPlan, run_dlq
+
     if redrive and purge:
         raise typer.BadParameter("--redrive and --purge are two things", param_hint="--purge")
     act = "redrive" if redrive else "purge" if purge else "list"
@@ -243,6 +227,10 @@ def doctor(
 
     Exit code 1 when something has to be repaired.
     """
+    from cli.doctor.examine import Patient
+    from cli.doctor.local import patients_of
+    from cli.doctor.report import run_doctor
+
     unknown = set(services or ()) - SERVICES.keys()
     if unknown:
         raise typer.BadParameter(f"no such service: {', '.join(sorted(unknown))}")
@@ -263,6 +251,8 @@ def generate(
     seed: Annotated[int, typer.Option(help="The same seed makes the same fleet.")] = GENERATOR_SEED,
 ) -> None:
     """Write a realistic fleet as DCGM CSV to standard output."""
+    from streamer.sources.generator import write_csv
+
     begin = (start or datetime.now(UTC).replace(microsecond=0)).replace(tzinfo=UTC)
     write_csv(sys.stdout.buffer, gpus, seconds, begin, seed)
 

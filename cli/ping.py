@@ -3,39 +3,25 @@
 import asyncio
 import secrets
 import time
-from pathlib import Path
 
 from pydantic import SecretStr
 from rich.console import Console
 
+from cli.ping_options import PingOptions
 from common.clock import SystemClock
 from common.errors import TelemetryError
 from common.http.tls import client_context
-from common.options import Seconds, Token, option
 from common.queue.address import QueueAddress
 from common.queue.base import Consumer, Producer, Subscription
 from common.queue.factory import open_consumer, open_producer
 from common.queue.http import open_session, request
-from common.queue.options import QueueOptions, queue_address
+from common.queue.options import queue_address
 
 GROUP = "ping"
 ENGINE_TOPIC = "telemetry-ping"
 AGAIN_SECONDS = 2.0
 EXIT_FAILED = 1
 NO_TOKEN = SecretStr("")  # the API has no use for it
-
-
-class PingOptions(QueueOptions):
-    """What is to answer."""
-
-    service_token: Token = option(
-        "SERVICE_TOKEN", ..., "Shared secret of all services, 16 characters or more.", min_length=16
-    )
-    api: str = option("API_URL", "", "URL of the API; empty leaves it out.")
-    tls_ca_file: Path | None = option(
-        "TLS_CA_FILE", None, "CAs (PEM) that the certificates must be of."
-    )
-    timeout_seconds: Seconds = option("PING_TIMEOUT", 30.0, "How long all of it may take.", gt=0)
 
 
 def run_ping(options: PingOptions) -> int:

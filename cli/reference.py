@@ -3,7 +3,7 @@
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from cli.main import COMMANDS, SERVICES
+from cli.commands import COMMANDS, SERVICES
 from common.options import (
     Options,
     ServiceOptions,

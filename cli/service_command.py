@@ -1,9 +1,9 @@
 """A command line made from a service's options table: one flag a row."""
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from pkgutil import resolve_name
+from typing import Annotated, Any
 
 import typer
 
@@ -21,38 +21,36 @@ from common.options import (
 )
 from common.queue.address import has_password
 
-Table = TypeVar("Table", bound=ServiceOptions)
-Plain = TypeVar("Plain", bound=Options)
 
+def plain_command(table: type[Options], work: str) -> Callable[..., None]:
+    """Return a function that typer turns into a command that does ``work`` and ends.
 
-def plain_command(table: type[Plain], work: Callable[[Plain], int]) -> Callable[..., None]:
-    """Return a function that typer turns into a command that does ``work`` and ends."""
+    ``work`` is "module:function" of a table that returns an exit code, imported when it is run.
+    """
 
     def run(**flags: Any) -> None:
-        raise typer.Exit(work(table.load(given_flags(table, flags))))
+        raise typer.Exit(resolve_name(work)(table.load(given_flags(table, flags))))
 
     return with_flags(run, table)
 
 
 def service_command(
-    table: type[Table],
-    module: str,
-    instead: Callable[[Mapping[str, Any]], int | None] = lambda flags: None,
+    table: type[ServiceOptions], create_app: str, instead: str = ""
 ) -> Callable[..., None]:
     """Return a function that typer turns into the command of a service.
 
     Flags win over the environment; what is not given is left to it. Flags are text here, but for
-    those that are on or off: the table alone parses and refuses. When ``instead`` returns an exit
-    code, it has done what was asked and no service is run. The module's ``create_app`` is imported
-    when the service is run: one command does not wait for the code of all.
+    those that are on or off: the table alone parses and refuses. ``create_app`` and ``instead`` are
+    "module:function", imported when they are run; when ``instead`` returns an exit code of the
+    flags, it has done what was asked and no service is run.
     """
 
     def run(**flags: Any) -> None:
         given = given_flags(table, flags)
-        exit_code = instead(given)
+        exit_code = resolve_name(instead)(given) if instead else None
         if exit_code is not None:
             raise typer.Exit(exit_code)
-        serve(table.load(given), importlib.import_module(module).create_app)
+        serve(table.load(given), resolve_name(create_app))
 
     return with_flags(run, table)
 

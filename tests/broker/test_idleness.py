@@ -6,7 +6,7 @@ from typing import Any
 from tests.broker.test_groups import ack_all, fill, first_offset, retention
 from tests.support.broker import RunningBroker, running_broker
 from tests.support.clock import ManualClock
-from tests.support.waiting import until
+from tests.support.waiting import until, until_told
 
 DAY = 86400.0
 WEEK: Any = {"topics": ("t:2",), "segment_bytes": 4096, "group_expiry_seconds": 7 * DAY}
@@ -34,6 +34,11 @@ async def open_group(broker: RunningBroker, group: str = "default") -> None:
     await until(lambda: not broker.broker.streams)
 
 
+async def is_exposed(broker: RunningBroker, line: str) -> bool:
+    """Whether a metric stands at a value."""
+    return line in (await broker.client.request("GET", "/metrics")).body.decode()
+
+
 async def test_a_group_that_nobody_uses_is_forgotten_and_holds_no_data(tmp_path: Path) -> None:
     clock = ManualClock()
     async with running_broker(tmp_path, clock, **WEEK) as broker:
@@ -49,8 +54,7 @@ async def test_a_group_that_nobody_uses_is_forgotten_and_holds_no_data(tmp_path:
             await until(lambda: groups(broker) == ["busy"])
             await retention(broker)
             assert await first_offset(broker.client) > 10
-        text = (await broker.client.request("GET", "/metrics")).body.decode()
-        assert 'groups_expired_total{topic="t"} 1.0' in text
+        await until_told(lambda: is_exposed(broker, 'groups_expired_total{topic="t"} 1.0'))
     async with running_broker(tmp_path, clock, **WEEK) as broker:
         assert groups(broker) == ["busy"]
 

@@ -22,7 +22,7 @@ from cli.chaos.plan import ChaosPlan, settings_of
 from cli.chaos.points import Compared
 from cli.chaos.report import render
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "25"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "15"))
 SEED = int(os.environ.get("CHAOS_SEED", "20261125"))
 MINUTES_TO_FIND = 3
 AROUND_SECONDS = 300  # start, the last strike, a broker that drains, and rest

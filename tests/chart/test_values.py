@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli.chart_schema import SCHEMA, WORKED_OUT, text
-from cli.main import SERVICES
+from cli.commands import SERVICES
 from common.keys import KeyRing
 from common.options import Options, env_name, is_secret
 from tests.chart.matrix import MATRIX

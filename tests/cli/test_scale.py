@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from cli.ping import PingOptions, ping
-from cli.scale import NotDoneError, ScaleOptions, Scaler
+from cli.ping import ping
+from cli.ping_options import PingOptions
+from cli.scale import NotDoneError, Scaler
+from cli.scale_options import ScaleOptions
 from common.errors import TelemetryError
 from proxy.membership import Address
 from tests.support.broker import running_broker

@@ -1,5 +1,6 @@
 """`telemetry up`: the stack a person starts first."""
 
+import contextlib
 import json
 import re
 import socket
@@ -22,13 +23,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture
-def stack(tmp_path: Path, small_fleet: Path) -> Iterator[Started]:
-    """A stack that has stored a file and goes on serving."""
-    arguments = ["up", "--csv", str(small_fleet), "--data-dir", str(tmp_path / "data")]
+@contextlib.contextmanager
+def serving(home: Path, *source: str) -> Iterator[Started]:
+    """A stack that is up, with its data in ``home``."""
+    arguments = ["up", *source, "--data-dir", str(home / "data")]
     ports = ["--api-port", str(free_port()), "--proxy-port", str(free_port())]
-    with started(tmp_path, *arguments, *ports) as up:
+    with started(home, *arguments, *ports) as up:
         up.until(lambda: "Ctrl-C stops" in up.output())
+        yield up
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the stack that tests share lives."""
+    return tmp_path_factory.mktemp("up")
+
+
+@pytest.fixture(scope="module")
+def stack(home: Path, small_fleet: Path) -> Iterator[Started]:
+    """A stack that has stored a file and goes on serving; no test changes that."""
+    with serving(home, "--csv", str(small_fleet)) as up:
         yield up
 
 
@@ -50,8 +64,8 @@ def test_the_query_it_prints_returns_telemetry(stack: Started) -> None:
     assert len(json.loads(answer.stdout)["points"]) == 5
 
 
-def test_curl_alone_produces_consumes_and_acks(stack: Started, tmp_path: Path) -> None:
-    token = (tmp_path / "data/secrets/service-token").read_text().strip()
+def test_curl_alone_produces_consumes_and_acks(stack: Started, home: Path) -> None:
+    token = (home / "data/secrets/service-token").read_text().strip()
     queue, secret = address(stack, "queue"), f"Authorization: Bearer {token}"
 
     def curl(*arguments: str) -> str:
@@ -81,32 +95,21 @@ def test_every_metric_on_the_page_is_exposed_and_the_other_way_round(stack: Star
     assert {name for name in exposed if not name.endswith("_created")} == named - own
 
 
-def test_secrets_are_for_their_owner_alone(stack: Started, tmp_path: Path) -> None:
-    for path in (tmp_path / "data/secrets").iterdir():
+def test_secrets_are_for_their_owner_alone(stack: Started, home: Path) -> None:
+    for path in (home / "data/secrets").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == OWNER_ONLY, path
-    key = (tmp_path / "data/secrets/api-key").read_text().strip()
+    key = (home / "data/secrets/api-key").read_text().strip()
     assert stack.output().count(key) == 1
-    for log in (tmp_path / "data/logs").iterdir():
+    for log in (home / "data/logs").iterdir():
         assert key not in log.read_text()
 
 
 def test_it_stops_without_a_traceback_and_starts_again_without_repair(
-    stack: Started, tmp_path: Path
+    tmp_path: Path, small_fleet: Path
 ) -> None:
-    assert stack.end() == 0, stack.output()
-    with started(
-        tmp_path,
-        "up",
-        "--gpus",
-        "2",
-        "--data-dir",
-        str(tmp_path / "data"),
-        "--api-port",
-        "0",
-        "--proxy-port",
-        "0",
-    ) as again:
-        again.until(lambda: "Ctrl-C stops" in again.output())
+    with serving(tmp_path, "--csv", str(small_fleet)) as first:
+        assert first.end() == 0, first.output()
+    with serving(tmp_path, "--gpus", "2") as again:
         assert "shown this once" not in again.output()
         assert again.end() == 0
     for log in (tmp_path / "data/logs").iterdir():
@@ -115,8 +118,8 @@ def test_it_stops_without_a_traceback_and_starts_again_without_repair(
         assert "torn" not in text, log
 
 
-def test_a_second_stack_on_the_same_data_is_refused(stack: Started, tmp_path: Path) -> None:
-    done = telemetry("up", "--gpus", "0", "--data-dir", str(tmp_path / "data"))
+def test_a_second_stack_on_the_same_data_is_refused(stack: Started, home: Path) -> None:
+    done = telemetry("up", "--gpus", "0", "--data-dir", str(home / "data"))
     assert done.returncode == 3
     assert "another stack" in done.stdout
 

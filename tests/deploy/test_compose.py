@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.main import SERVICES
+from cli.commands import SERVICES
 from common.keys import KeyRing
 from common.options import env_name
 from tests.support.needs import need_programs

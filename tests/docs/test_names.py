@@ -11,7 +11,8 @@ from typer.main import get_command
 from api.app import create_app as create_api
 from api.options import ApiOptions
 from broker.app import create_app as create_broker
-from cli.main import COMMANDS, SERVICES, app
+from cli.commands import COMMANDS, SERVICES
+from cli.main import app
 from common.keys import create_key, save_keys
 from common.lifecycle import Lifecycle
 from common.options import env_name

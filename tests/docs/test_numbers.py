@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import COMMANDS, SERVICES
+from cli.commands import COMMANDS, SERVICES
 from common.errors import all_errors
 from common.options import env_name
 from tests.docs.numbers import defaults_stated, filled, flat, one_line, untied

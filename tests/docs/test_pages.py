@@ -11,7 +11,8 @@ from api.app import create_app as create_api
 from api.options import ApiOptions
 from broker.app import create_app as create_broker
 from broker.options import BrokerOptions
-from cli.main import SERVICES, app
+from cli.commands import SERVICES
+from cli.main import app
 from cli.reference import reference
 from common.errors import all_errors
 from common.keys import create_key, save_keys

@@ -1,7 +1,11 @@
-"""Nothing grows: connections that come and go, and a minute of everything at once."""
+"""Nothing grows: connections that come and go, and a while of everything at once.
+
+CHURN_SECONDS makes the while longer.
+"""
 
 import asyncio
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,7 @@ CONNECTIONS = 2000
 WARM_UP = 200
 AT_ONCE = 25
 SLACK_BYTES = 4 << 20
-CHURN_SECONDS = 45.0
+CHURN_SECONDS = float(os.environ.get("CHURN_SECONDS", "20"))
 
 
 async def come_and_go(url: str) -> None:
@@ -73,8 +77,8 @@ async def test_two_thousand_consumers_come_and_go_and_leave_nothing(tmp_path: Pa
     assert sum(row["in_flight"] for row in rows) == 0
 
 
-@pytest.mark.timeout(120)
-async def test_a_minute_of_everything_at_once_leaves_the_broker_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.timeout(CHURN_SECONDS + 100)
+async def test_a_while_of_everything_at_once_leaves_the_broker_as_it_was(tmp_path: Path) -> None:
     async with broker_process(tmp_path / "data", environment=OPTIONS) as broker:
         held = await churn(broker.url, TOKEN, broker.process.pid, CHURN_SECONDS)
         async with BrokerClient(broker.url) as client:

@@ -1,5 +1,6 @@
 """The ring: balanced, stable, the same everywhere."""
 
+import functools
 import json
 import math
 import random
@@ -37,15 +38,20 @@ def placements() -> dict[str, tuple[str, ...]]:
     }
 
 
+@functools.cache
+def owners(brokers: int, topic: str, partitions: int) -> tuple[str, ...]:
+    """Of each partition, kept: the next number of brokers is compared with it."""
+    return RINGS[brokers].owners(topic, partitions)
+
+
 def overloaded(brokers: int, topic: str, partitions: int) -> bool:
-    load = Counter(RINGS[brokers].owners(topic, partitions))
+    load = Counter(owners(brokers, topic, partitions))
     return max(load.values()) > math.ceil(1.25 * partitions / brokers)
 
 
 def moved(brokers: int, topic: str, partitions: int) -> int:
     """Partitions of a topic that one more broker moves."""
-    before = RINGS[brokers].owners(topic, partitions)
-    after = RINGS[brokers + 1].owners(topic, partitions)
+    before, after = (owners(count, topic, partitions) for count in (brokers, brokers + 1))
     return sum(old != new for old, new in zip(before, after, strict=True))
 
 
@@ -121,14 +127,14 @@ def test_the_order_lists_every_broker_once_and_the_owner_first(brokers: int) -> 
 
 
 def test_placements_are_those_of_the_golden_file() -> None:
-    golden = {key: tuple(owners) for key, owners in json.loads(GOLDEN.read_text()).items()}
+    golden = {key: tuple(placed) for key, placed in json.loads(GOLDEN.read_text()).items()}
     assert placements() == golden
 
 
 def routes_of_many_keys() -> str:
     """One digest of where 100,000 keys go among five brokers."""
-    owners = RINGS[5].owners("telemetry", 64)
-    text = ",".join(owners[partition_for(f"gpu-{n}", 64)] for n in range(100_000))
+    placed = owners(5, "telemetry", 64)
+    text = ",".join(placed[partition_for(f"gpu-{n}", 64)] for n in range(100_000))
     return xxhash.xxh3_128_hexdigest(text.encode())
 
 

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from cli.dlq import DlqPlan, ask
 from cli.doctor.examine import Patient, examine_service
 from cli.doctor.finding import Level
-from cli.ping import PingOptions, ping
+from cli.ping import ping
+from cli.ping_options import PingOptions
 from common.queue.address import scheme_of, without_secrets
 from common.storage.sqlite.store import SqliteStore
 from streamer.sources.generator import write_csv

@@ -97,7 +97,7 @@ class TestWriting:
         told(store.write(many), 2_345, 0)
         assert [p.value for p in points(store, "GPU-a")] == list(range(2_345))
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])
+    @settings(max_examples=30, deadline=None, suppress_health_check=[*HealthCheck])
     @given(writes=some_writes)
     def test_any_writes_equal_the_model(
         self, open_kind: OpenStore, writes: list[list[Sample]]
@@ -151,7 +151,7 @@ class TestIdentity:
         assert record is not None
         assert record.gpu.labels == {"rack": "7", "é": "ü"}
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])
+    @settings(max_examples=20, deadline=None, suppress_health_check=[*HealthCheck])
     @given(
         seen=st.lists(
             st.tuples(st.sampled_from(["", "p", "q"]), st.sampled_from(["", "m", "n"])),
