@@ -24,8 +24,7 @@ run: venv ## run the whole stack on this machine (CSV=path feeds your own DCGM e
 	$(BIN)/telemetry up --data-dir $(DATA_DIR) $(if $(CSV),--csv "$(CSV)") $(RUN_ARGS)
 
 test: venv ## run every test
-	$(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/cluster
-	$(BIN)/python -m pytest tests/cluster # a control plane and its pods want the machine for themselves
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: lint types ## run the linters and the type checker
 

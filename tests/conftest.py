@@ -11,6 +11,25 @@ from tests.support.stores import OpenStore, opening_bucket, opening_db
 from tests.support.victoria import VictoriaMetrics, new_db, running_victoria
 
 MEMORY = Path("/dev/shm")
+LONG = (
+    "tests/cluster/test_life.py",  # it waits more than it computes
+    "tests/chaos/",
+    "tests/faults/",
+    "tests/streamer/test_process.py",
+    "tests/deploy/test_image.py",
+    "tests/broker/test_model.py",
+    "tests/cli/",
+    "tests/queue/",
+    "tests/cluster/",  # one control plane at a time
+    "tests/collector/",
+    "tests/observed/",
+    "tests/storage/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that processes beside each other end together."""
+    items.sort(key=lambda item: [not item.nodeid.startswith(each) for each in LONG])
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,6 @@ SEED = int(os.environ.get("CHAOS_SEED", "20261125"))
 MINUTES_TO_FIND = 3
 AROUND_SECONDS = 300  # start, the last strike, a broker that drains, and rest
 
-pytestmark = pytest.mark.xdist_group("chaos")
-
 
 @pytest.mark.timeout(SECONDS + AROUND_SECONDS)
 def test_under_chaos_every_promise_holds() -> None:

@@ -22,7 +22,7 @@ from common.wire import parse_receipt
 from tests.support.client import BrokerClient
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 PATIENCE_SECONDS = 60.0
 PARTITIONS = 8

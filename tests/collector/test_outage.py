@@ -23,8 +23,6 @@ from tests.support.collector import CollectorProcess, collector_process
 from tests.support.mounts import ext4, tmpfs
 from tests.support.waiting import until_told
 
-pytestmark = pytest.mark.xdist_group("mounts")
-
 AWAY_SECONDS = float(os.environ.get("COLLECTOR_AWAY_SECONDS", "3"))
 LOAD_SECONDS = max(0.02, AWAY_SECONDS / 1000)
 WAIT_SECONDS = 60.0 + AWAY_SECONDS

@@ -22,8 +22,6 @@ STOPPED = -signal.SIGTERM
 TOKEN = "a-token-of-the-image-tests"
 PYTHON_HOME = Path(sys.base_prefix)
 
-pytestmark = pytest.mark.xdist_group("image")
-
 
 def run(*command: str | Path) -> str:
     """Run a step of the build; its output."""

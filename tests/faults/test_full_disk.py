@@ -13,8 +13,6 @@ from tests.support.client import BrokerClient, Events
 from tests.support.mounts import ext4, run, tmpfs
 from tests.support.needs import need_programs
 
-pytestmark = pytest.mark.xdist_group("mounts")
-
 BLOCK = b"x" * 20_000
 MOST_BLOCKS = 2000
 STREAMS = 60

@@ -12,15 +12,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
 from tests.faults.load import TOPIC, History, drain, produce_batch, spawn
 from tests.support.broker import BrokerProcess, broker_process
 from tests.support.client import BrokerClient
 from tests.support.mounts import after_power_cut, ext4
 from tests.support.waiting import until, until_told
-
-pytestmark = pytest.mark.xdist_group("mounts")
 
 LOAD_SECONDS = 0.5
 NO_RESERVE = {"DISK_RESERVE": "0"}  # the images are small

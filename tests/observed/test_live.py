@@ -20,8 +20,6 @@ from tests.observed.stack import (
 )
 from tests.support.needs import need_programs
 
-pytestmark = pytest.mark.xdist_group("observed")
-
 EXPRESSIONS = queries("expr")
 ASKED = (
     "/api/v1/gpus?limit=5",

@@ -17,7 +17,7 @@ from tests.support.network import Network, network
 from tests.support.process import ServiceProcess
 from tests.support.proxy import RunningProxy, running_proxy, until
 
-pytestmark = [pytest.mark.xdist_group("network"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 PATIENCE_SECONDS = 60.0
 LIKE_A_REAL_ONE = {"probe_seconds": 0.2, "probe_timeout_seconds": 0.5, "breaker_seconds": 0.5}

@@ -15,8 +15,6 @@ from tests.storage.conftest import WHOLE, opening
 from tests.storage.samples import T0, points, sample
 from tests.support.mounts import after_power_cut, ext4, run, tmpfs
 
-pytestmark = pytest.mark.xdist_group("mounts")
-
 HOUR = 3_600_000
 
 
