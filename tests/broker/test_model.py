@@ -58,7 +58,7 @@ from tests.support.chance import Unlucky
 from tests.support.clock import EPOCH, ManualClock
 from tests.support.files import MemoryFiles
 
-EXAMPLES = 600
+EXAMPLES = 500
 STEPS = 50
 LEAST_STEPS = 20_000
 

@@ -136,8 +136,9 @@ async def dead_letters(broker: RunningBroker) -> list[Any]:
         place = page["next"]
 
 
-@pytest.mark.parametrize("passes", [1, 3])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("place", "passes"), [(place, 1 + 2 * (n % 2)) for n, place in enumerate(PLACES)]
+)
 async def test_killed_at_a_place_in_its_code_each_point_is_there_once(
     tmp_path: Path, broker: RunningBroker, place: str, passes: int
 ) -> None:

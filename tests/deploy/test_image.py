@@ -21,6 +21,7 @@ USER = "10001"
 STOPPED = -signal.SIGTERM
 TOKEN = "a-token-of-the-image-tests"
 PYTHON_HOME = Path(sys.base_prefix)
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python")
 
 
 def run(*command: str | Path) -> str:
@@ -49,11 +50,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, source / name)
     tool = directory / "build"
-    run(sys.executable, "-m", "venv", tool)
+    run(sys.executable, "-m", "venv", "--without-pip", tool)
     (directory / "build.lock").write_text(
         run("sed", "-n", r"/^setuptools==/,/[^\\]$/p", ROOT / "requirements.lock")
     )
-    pip = [str(tool / "bin/pip"), "--quiet", "--disable-pip-version-check"]
+    pip = [*PIP, str(tool / "bin/python")]
     run(*pip, "install", "--require-hashes", "-r", directory / "build.lock")
     run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", directory, source)
     (found,) = directory.glob("*.whl")
@@ -64,9 +65,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A clean virtual environment with what the image has in it."""
     place = tmp_path_factory.mktemp("image") / "telemetry"
-    run(sys.executable, "-m", "venv", place)
-    pip = [str(place / "bin/pip"), "install", "--quiet", "--disable-pip-version-check"]
-    pip += ["--no-compile"]  # it is the slowest step, and nothing here hangs on it
+    run(sys.executable, "-m", "venv", "--without-pip", place)
+    # compiling is the slowest step, and nothing here hangs on it
+    pip = [*PIP, str(place / "bin/python"), "install", "--no-compile"]
     run(*pip, "--require-hashes", "-r", "requirements.image.lock")
     run(*pip, "--no-deps", wheel)
     yield place

@@ -14,7 +14,7 @@ from tests.support.tracing import SYNCS, attached
 CHANGES = "writev,ftruncate,rename,unlink,mkdir"
 SEGMENT = {"SEGMENT_BYTES": "4096", "CHECKPOINT_INTERVAL": "20ms", "DISK_THREADS": "1"}
 MOST_CALLS = 200
-SCRIPT_BATCHES = 8
+SCRIPT_BATCHES = 5
 STOPPED = (0, -signal.SIGTERM)
 
 

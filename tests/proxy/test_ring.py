@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).with_name("placements.json")
 KEYS_GOLDEN = Path(__file__).with_name("keys.json")
 VIRTUAL_NODES = 150
 FEW_COUNTS = (1, 2, 3, 5, 8, 16, 33, 64, 100, 256)
-MANY_TOPICS = [f"topic-{n}" for n in range(20)]
+MANY_TOPICS = [f"topic-{n}" for n in range(10)]
 TOPICS = ("telemetry", "orders", "a.b-c_d")
 RINGS = {
     count: Ring([f"broker-{n}" for n in range(count)], VIRTUAL_NODES) for count in range(1, 22)
