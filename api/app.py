@@ -157,5 +157,4 @@ def create_app(options: ApiOptions, lifecycle: Lifecycle, clock: Clock | None = 
     app.state.feed = service.feed
     app.state.clock = clock
     app.state.options = options
-    app.state.docs_page = docs.make_page()
     return app

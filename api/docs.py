@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
-from offapi import OpenAPITemplate
 from starlette.routing import Route
 
 from api.answers import MEDIA_TYPE, SCHEMA_REF, SHAPES
@@ -52,9 +51,8 @@ async def get_description(request: Request) -> Response:
 
 async def get_page(request: Request) -> Response:
     """``GET /docs`` and ``GET /swagger/``."""
-    page: bytes = request.app.state.docs_page
     headers = {"content-security-policy": _POLICY, "x-content-type-options": "nosniff"}
-    return Response(page, media_type="text/html", headers=headers)
+    return Response(make_page(), media_type="text/html", headers=headers)
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -84,6 +82,10 @@ def bound_limit(parameters: Iterable[dict[str, Any]], max_limit: int) -> None:
 @cache
 def make_page() -> bytes:
     """The page with its code and style inside; 2 MB."""
+    from offapi import (
+        OpenAPITemplate,  # it reads 8 MB when it is imported, which no start waits for
+    )
+
     template = OpenAPITemplate.SWAGGER.value
     if template.count(_SETTINGS) != 1:
         raise RuntimeError("the docs page has changed: its settings were not found")
