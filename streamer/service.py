@@ -16,7 +16,6 @@ from common.lifecycle import Lifecycle
 from common.queue.base import Producer
 from common.queue.factory import open_producer
 from common.queue.options import queue_address
-from streamer.bar import Bar
 from streamer.metrics import StreamerMetrics
 from streamer.options import StreamerOptions
 from streamer.place import NoKeeper, Place
@@ -74,6 +73,8 @@ class StreamerService:
         self._began = self._clock.monotonic()
         self._running = self.lifecycle.spawn("feed", self._guard(self._run()))
         if sys.stderr.isatty():
+            from streamer.bar import Bar  # with what draws it, which a pipe has no use for
+
             bar = Bar(self.stats, self.lifecycle.problems, self._clock)
             self.lifecycle.spawn("progress", bar.show_for_ever())
         else:

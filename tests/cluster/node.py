@@ -12,7 +12,7 @@ from tests.cluster.pods import Pod
 from tests.cluster.policies import Cluster
 from tests.support.needs import need_programs, need_root
 
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.4
 DOMAIN = "cluster.local"
 
 

@@ -97,7 +97,7 @@ class TestWriting:
         told(store.write(many), 2_345, 0)
         assert [p.value for p in points(store, "GPU-a")] == list(range(2_345))
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=[*HealthCheck])
+    @settings(max_examples=20, deadline=None, suppress_health_check=[*HealthCheck])
     @given(writes=some_writes)
     def test_any_writes_equal_the_model(
         self, open_kind: OpenStore, writes: list[list[Sample]]

@@ -133,7 +133,7 @@ class TestAnswers:
         assert 0 < store.roll_up(LATEST_MS) <= rollup.HOURS_AT_ONCE
         assert roll_up(store) > 0
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])
+    @settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])
     @given(data=st.data())
     def test_any_order_of_writing_and_rolling_up(self, data: st.DataObject, tmp_path: Path) -> None:
         store = SqliteStore(tmp_path / f"{next(paths)}.db")

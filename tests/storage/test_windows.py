@@ -102,7 +102,7 @@ class TestWindows:
         query = WindowQuery("GPU-a", MINUTE, "mean", 10, T0 + 1, LATEST_MS)
         assert windows(store, query) == []
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=[*HealthCheck])
+    @settings(max_examples=16, deadline=None, suppress_health_check=[*HealthCheck])
     @given(
         moments=st.lists(
             st.tuples(
