@@ -14,7 +14,7 @@ from streamer.sources.reading import Reading, Way
 from streamer.sources.understand import understand
 from tests.streamer.reading import HOST, MODIFIED_MS
 
-BLOCKS = 7
+BLOCKS = 8
 MOST_BYTES = 15 << 20  # without the bounds below it would be 20 MB and 58
 
 
