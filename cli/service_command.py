@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from common.http.server import serve
 from common.options import (
     Options,
     ServiceOptions,
@@ -46,6 +45,8 @@ def service_command(
     """
 
     def run(**flags: Any) -> None:
+        from common.http.server import serve
+
         given = given_flags(table, flags)
         exit_code = resolve_name(instead)(given) if instead else None
         if exit_code is not None:
