@@ -25,11 +25,10 @@ from common.clock import SystemClock
 from common.queue.address import QueueAddress
 from common.queue.base import Producer, Subscription
 from common.queue.factory import open_consumer, open_producer
+from streamer.lane import MAX_BATCHES_PER_SEND, MAX_BYTES_PER_SEND
 
 TOPIC, GROUP = "t", "g"
 LANES = 4
-SEND_BYTES = 1 << 20  # what the streamer puts into one send
-SEND_MESSAGES = 64
 IN_FLIGHT, DELIVERY = 400, 20  # the collector's own
 SIZE = 27_700
 MESSAGES = {"kafka": 12_000, "redis": 12_000, "nats": 12_000}
@@ -70,7 +69,7 @@ async def produce(where: QueueAddress, work: Work, gate: Gate) -> None:
     await producer.partitions(TOPIC)
     await producer.send(TOPIC, 0, [b"first"], "first")  # connected, and known to be
     gate()
-    together = max(1, min(SEND_MESSAGES, SEND_BYTES // work.size))
+    together = max(1, min(MAX_BATCHES_PER_SEND, MAX_BYTES_PER_SEND // work.size))
     await asyncio.gather(*(_lane(producer, lane, body, work, together) for lane in range(LANES)))
     await producer.close()
 

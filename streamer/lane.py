@@ -16,7 +16,7 @@ from streamer.selection import points_of
 
 MS_PER_SECOND = 1000
 MAX_BATCHES_PER_SEND = 64
-MAX_BYTES_PER_SEND = 1 << 20
+MAX_BYTES_PER_SEND = 960_000  # one request of Kafka's client, which takes 1,000,000 and frames
 MAX_BATCH_BYTES = 8 << 20  # half of what a broker takes unless told otherwise
 BUFFER_BYTES = 16 << 20
 
