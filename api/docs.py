@@ -82,9 +82,8 @@ def bound_limit(parameters: Iterable[dict[str, Any]], max_limit: int) -> None:
 @cache
 def make_page() -> bytes:
     """The page with its code and style inside; 2 MB."""
-    from offapi import (
-        OpenAPITemplate,  # it reads 8 MB when it is imported, which no start waits for
-    )
+    # it reads 8 MB when it is imported, which no start waits for
+    from offapi import OpenAPITemplate
 
     template = OpenAPITemplate.SWAGGER.value
     if template.count(_SETTINGS) != 1:
