@@ -236,8 +236,9 @@ class Contract:
 
         async def work(index: int) -> None:
             while True:
-                await readers[index].take_and_ack(1)
-                got[index] += 1
+                (message,) = await readers[index].take(1)
+                settled = await readers[index].consumer.ack([message.receipt])
+                got[index] += settled.acked  # not what moved to the other before its ack
 
         working = [asyncio.create_task(work(index)) for index in range(2)]
         try:

@@ -1,6 +1,8 @@
 """What is Kafka's own: its URL, its membership, its topics, a server that is killed."""
 
 import asyncio
+import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -36,6 +38,7 @@ from common.queue.kafka.settings import read_kafka_url
 from tests.queue.engine import SOON_SECONDS, Reader
 from tests.support.certificates import Certificates
 from tests.support.kafka import LIMITED, PASSWORD, SESSION, USER, KafkaServer, running_kafka
+from tests.support.waiting import until_told
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +132,47 @@ async def test_one_that_settles_nothing_for_long_is_still_a_member(server: Kafka
         for each in (reader, other):
             await each.stop()
             await each.consumer.close()
+
+
+async def ack_some(member: KafkaConsumer, count: float, acked: Counter[str]) -> None:
+    """Ack ``count`` messages or a few more, one at a time; count each by its place."""
+    async for delivery in member.deliveries():
+        for receipt in delivery.receipts():
+            if (await member.ack([receipt])).acked:
+                acked[receipt.rpartition(":")[0]] += 1
+                count -= 1
+        if count <= 0:
+            break
+
+
+async def settled(member: KafkaConsumer) -> bool:
+    return await member.lag() == 0
+
+
+async def test_members_that_come_and_go_ack_each_message_once(server: KafkaServer) -> None:
+    url, acked, sent = f"{server.url}&partitions=4", Counter[str](), 0
+    stays = consumer(url, "coming")
+    reading = asyncio.create_task(ack_some(stays, math.inf, acked))
+
+    async def come_and_go() -> None:
+        for _ in range(5):
+            comes = consumer(url, "coming")
+            await ack_some(comes, 50, acked)
+            await comes.close()
+
+    producer = KafkaProducer(url, None, SystemClock())
+    assert await producer.partitions("coming") == 4
+    coming = asyncio.create_task(come_and_go())
+    async with asyncio.timeout(2 * SOON_SECONDS):
+        while not coming.done():
+            await producer.send("coming", sent % 4, [b"%d" % sent])
+            sent += 1
+        await coming
+    await until_told(lambda: settled(stays), SOON_SECONDS)
+    reading.cancel()
+    for each in (stays, producer):
+        await each.close()
+    assert (len(acked), acked.total()) == (sent, sent)
 
 
 async def test_a_topic_that_was_deleted_is_made_again(server: KafkaServer) -> None:

@@ -69,6 +69,14 @@ def test_a_partition_that_moved_leaves_stale_receipts_and_room(ledger: KafkaLedg
     assert ledger.to_commit() == {1: 2}
 
 
+def test_a_partition_that_moves_says_how_far_it_is_settled(ledger: KafkaLedger) -> None:
+    first, second = ledger.take(messages(0, 1, 2))[0], ledger.take(messages(0, 3))[0]
+    ledger.settle([first.receipt])
+    assert ledger.to_commit() == {0: 3}  # on its way, and refused when the group has changed
+    assert ledger.revoke([0, 1]) == {0: 3}
+    assert ledger.settle([second.receipt]).refused == {second.receipt: "STALE"}
+
+
 def test_a_partition_that_came_back_refuses_the_receipts_of_before(ledger: KafkaLedger) -> None:
     (before,) = ledger.take(messages(0, 1))
     ledger.revoke([0])

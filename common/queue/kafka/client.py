@@ -97,6 +97,7 @@ class KafkaMember:
         until = time.monotonic() + CLOSE_SECONDS
         while self._committing and time.monotonic() < until:
             self._rest()
+            self.commit()  # what was refused while the group changed
         self._leaving = True
         leaving = threading.Thread(target=self._client.close, name="kafka-close", daemon=True)
         leaving.start()
@@ -168,9 +169,9 @@ class KafkaMember:
 
     def _on_revoke(self, client: Any, places: Sequence[Any]) -> None:
         partitions = [place.partition for place in places]
+        settled = self._ledger.revoke(partitions)
         if not self._leaving:
-            self._commit(self._ledger.to_commit(partitions), wait=True)
-        self._ledger.revoke(partitions)
+            self._commit(settled, wait=True)
         client.incremental_unassign(places)
         log.info("partitions given back", partitions=sorted(partitions))
 

@@ -61,12 +61,21 @@ class KafkaLedger:
                 self._assignments += 1
                 self._held[partition] = _Held(f"{self._name}{self._assignments:x}")
 
-    def revoke(self, partitions: Iterable[int]) -> None:
-        """Partitions are another's; what of them is in flight goes there."""
+    def revoke(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Partitions are another's; what of them is in flight goes there.
+
+        Returns how far we had settled them, commits that are not answered included: one sent before
+        the group changed is refused after.
+        """
+        settled = {}
         with self._lock:
             for partition in partitions:
                 held = self._held.pop(partition, None)
-                self._taken -= len(held.in_flight) if held else 0
+                if held is not None:
+                    self._taken -= len(held.in_flight)
+                    if held.next >= 0:
+                        settled[partition] = held.floor
+        return settled
 
     def take(self, messages: Sequence[Message]) -> list[Delivery]:
         """Deliveries of messages, in the order they came; what is another group's is passed over.
@@ -129,13 +138,12 @@ class KafkaLedger:
         with self._lock:
             return {at: held.floor for at, held in self._held.items() if held.next >= 0}
 
-    def to_commit(self, partitions: Iterable[int] | None = None) -> dict[int, int]:
+    def to_commit(self) -> dict[int, int]:
         """How far partitions are settled, of those that came further; they count as committed."""
         found = {}
         with self._lock:
-            for partition in self._held if partitions is None else partitions:
-                held = self._held.get(partition)
-                if held is not None and held.floor > held.committed:
+            for partition, held in self._held.items():
+                if held.floor > held.committed:
                     found[partition] = held.committed = held.floor
         return found
 
