@@ -23,6 +23,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 run: venv ## run the whole stack on this machine (CSV=path feeds your own DCGM export)
 	$(BIN)/telemetry up --data-dir $(DATA_DIR) $(if $(CSV),--csv "$(CSV)") $(RUN_ARGS)
 
+test: export PYTHONDONTWRITEBYTECODE =  # processes by the hundred start from compiled modules
 test: venv ## run every test
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 

@@ -13,7 +13,7 @@ from tests.support.client import TOKEN
 from tests.support.fuzzing import Fuzzing
 from tests.support.proxy import running_proxy
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "8"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 
 

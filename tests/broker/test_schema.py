@@ -14,7 +14,7 @@ from tests.support.broker import broker_options, running_broker
 from tests.support.client import TOKEN, BrokerClient
 from tests.support.fuzzing import Fuzzing
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "8"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 
 

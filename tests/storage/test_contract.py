@@ -228,9 +228,9 @@ class TestTelemetry:
     def test_pages_have_no_gap_and_no_double(
         self, store: Store, limit: int, descending: bool, metrics: tuple[str, ...]
     ) -> None:
-        wide = {f"wide{i}": float(i) for i in range(20)}
-        store.write([sample("a", 0, **wide), *(sample("a", at, util=at) for at in range(1, 40))])
-        store.write([sample("a", 40, temp=1, util=2), sample("b", 3, util=9)])
+        wide = {f"wide{i}": float(i) for i in range(10)}
+        store.write([sample("a", 0, **wide), *(sample("a", at, util=at) for at in range(1, 15))])
+        store.write([sample("a", 15, temp=1, util=2), sample("b", 3, util=9)])
         whole = points(store, "GPU-a", metrics=metrics)
         whole.sort(key=lambda p: (-p.timestamp if descending else p.timestamp, p.metric))
         assert pages(store, "GPU-a", limit, metrics=metrics, descending=descending) == whole

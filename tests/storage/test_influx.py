@@ -190,7 +190,7 @@ class TestLayout:
             return "".join(chance.choices(alphabet, k=chance.randint(1, 12)))
 
         store = open_bucket()
-        for _ in range(150):
+        for _ in range(40):
             names = {name: text() for name in IDENTITY}
             who = Gpu(**names, labels={text(): text() for _ in range(3)})
             metrics = {text(): chance.random() for _ in range(4)}

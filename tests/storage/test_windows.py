@@ -74,10 +74,10 @@ class TestWindows:
     def test_pages_have_no_gap_and_no_double(
         self, store: Store, limit: int, descending: bool, metrics: tuple[str, ...]
     ) -> None:
-        fill(store, 300)
+        fill(store, 150)
         whole = points(store, "GPU-a")
         query = WindowQuery(
-            "GPU-a", 10_000, "mean", limit, T0 + 4_321, T0 + 284_321, metrics, None, descending
+            "GPU-a", 10_000, "mean", limit, T0 + 4_321, T0 + 124_321, metrics, None, descending
         )
         assert windows(store, query) == windows_by_hand(whole, query)
 
