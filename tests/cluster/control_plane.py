@@ -5,6 +5,7 @@ There is no kubelet: what a node does is the business of ``node.py``.
 
 import contextlib
 import json
+import os
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import IO
 from tests.cluster.kube import MERGE, STRATEGIC, Kube, KubeError
 from tests.observed.stack import free_port, until
 from tests.support.needs import need, need_programs
-from tests.support.real_server import CACHE
+from tests.support.real_server import CACHE, FRUGAL
 
 PROGRAMS = CACHE / "kubernetes"
 NODES = ("node-0", "node-1")
@@ -76,7 +77,13 @@ class ControlPlane:
         log = (self.directory / f"{Path(program).name}.log").open("wb")
         self._logs.append(log)
         self._processes.append(
-            subprocess.Popen([program, *flags], stdout=log, stderr=log, cwd=self.directory)
+            subprocess.Popen(
+                [program, *flags],
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                env=os.environ | FRUGAL,
+            )
         )
 
     def _answers(self) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from tests.faults.load import History, drain, spawn
 from tests.support.broker import BrokerProcess, broker_process
 
-KILLS = int(os.environ.get("BROKER_KILLS", "10"))
+KILLS = int(os.environ.get("BROKER_KILLS", "6"))
 LONGEST_LIFE_SECONDS = 0.25
 LONGEST_START_SECONDS = 0.4
 START_KILLED_SHARE = 0.2

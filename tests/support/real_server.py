@@ -14,6 +14,8 @@ from typing import TypeVar
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "telemetry-servers"
 """Where ``make servers`` leaves what it gets."""
 POLL_SECONDS = 0.02
+FRUGAL = {"GOMAXPROCS": "1"}
+"""For servers in Go: where many share two cores, a thread that spins takes them from others."""
 
 
 class RealServer:
@@ -37,7 +39,9 @@ class RealServer:
     def start(self) -> None:
         """Start it and return when it answers."""
         with self._directory.with_name(f"{self._directory.name}.log").open("ab") as log:
-            self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, env=os.environ | FRUGAL
+            )
         deadline = time.monotonic() + self.start_seconds
         while not self.is_ready():
             assert self._process.poll() is None, f"{self.name} ended at its start"
