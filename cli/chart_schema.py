@@ -64,7 +64,7 @@ def schema() -> dict[str, Any]:
     """The whole schema."""
     whole: dict[str, Any] = json.loads(SCHEMA.read_text(encoding="utf-8"))
     tables = {"all": ServiceOptions, "store": StoreOptions} | {
-        name: row[0] for name, row in SERVICES.items()
+        name: service.options for name, service in SERVICES.items()
     }
     whole["$defs"]["options"] = {name: options_schema(table) for name, table in tables.items()}
     shared = whole["$defs"]["options"]["all"]["properties"]

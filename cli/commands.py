@@ -1,44 +1,57 @@
-"""The commands whose flags are an options table, and the function that each runs, by name."""
+"""The commands whose flags are an options table: what each reads and runs, by name.
 
-from typing import Any
+A name is "module:object", imported when it is needed: no command waits for the code of the others.
+"""
 
-from api.options import ApiOptions
-from broker.options import BrokerOptions
-from cli.export.options import ExportOptions
-from cli.ping_options import PingOptions
-from cli.scale_options import ScaleOptions
-from collector.options import CollectorOptions
-from proxy.options import ProxyOptions
-from streamer.options import StreamerOptions
+from pkgutil import resolve_name
+from typing import Any, NamedTuple
 
-SERVICES: dict[str, tuple[Any, str, str]] = {
-    "broker": (BrokerOptions, "broker.app:create_app", "Run one broker."),
-    "proxy": (ProxyOptions, "proxy.app:create_app", "Run one proxy in front of brokers."),
-    "streamer": (
-        StreamerOptions,
+
+class Command(NamedTuple):
+    """``work`` is a service's ``create_app``, or a function of options to an exit code."""
+
+    table: str
+    work: str
+    text: str
+
+    @property
+    def options(self) -> Any:
+        """The options table."""
+        return resolve_name(self.table)
+
+
+SERVICES = {
+    "broker": Command("broker.options:BrokerOptions", "broker.app:create_app", "Run one broker."),
+    "proxy": Command(
+        "proxy.options:ProxyOptions",
+        "proxy.app:create_app",
+        "Run one proxy in front of brokers.",
+    ),
+    "streamer": Command(
+        "streamer.options:StreamerOptions",
         "streamer.app:create_app",
         "Run one streamer: a source into the queue.",
     ),
-    "collector": (
-        CollectorOptions,
+    "collector": Command(
+        "collector.options:CollectorOptions",
         "collector.app:create_app",
         "Run one collector: the queue into a store.",
     ),
-    "api": (ApiOptions, "api.app:create_app", "Run the API over a store."),
+    "api": Command("api.options:ApiOptions", "api.app:create_app", "Run the API over a store."),
 }
-COMMANDS: dict[str, tuple[Any, str, str]] = {
-    "scale": (
-        ScaleOptions,
+COMMANDS = {
+    "scale": Command(
+        "cli.scale_options:ScaleOptions",
         "cli.scale:run_scale",
         "Empty brokers that are to go, let the others work again.",
     ),
-    "export": (
-        ExportOptions,
+    "export": Command(
+        "cli.export.options:ExportOptions",
         "cli.export.command:run_export",
         "Write a store's points as Parquet, by day and host.",
     ),
-    "ping": (
-        PingOptions,
+    "ping": Command(
+        "cli.ping_options:PingOptions",
         "cli.ping:run_ping",
         "Send a message through the queue and back, and end.",
     ),

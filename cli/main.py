@@ -1,4 +1,4 @@
-"""The command line.
+"""The whole command line.
 
 What a command does is imported when it is run: none waits for the code of the others.
 """
@@ -10,29 +10,17 @@ from typing import Annotated
 
 import typer
 
+from cli.apps import add, new_app
 from cli.commands import COMMANDS, SERVICES
 from cli.keys import keys
-from cli.service_command import plain_command, service_command
-from common import logs
 from common.storage.options import KINDS
 
 DEFAULT_DATA_DIR = Path(".telemetry")
 GENERATOR_SEED = 1
 
-app = typer.Typer(
-    name="telemetry",
-    help="GPU telemetry: sources in, a durable queue, a store you can query.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-for name, (table, create_app, text) in SERVICES.items():
-    instead = {"instead": "streamer.dry_run:dry_run"} if name == "streamer" else {}
-    app.command(name, help=text)(service_command(table, create_app, **instead))
-for name, (table, work, text) in COMMANDS.items():
-    app.command(name, help=text)(plain_command(table, work))
-
+app = new_app()
+for name in (*SERVICES, *COMMANDS):
+    add(app, name)
 app.add_typer(keys)
 
 DataDir = Annotated[Path, typer.Option(help="Where data, secrets and logs are kept.")]
@@ -255,9 +243,3 @@ def generate(
 
     begin = (start or datetime.now(UTC).replace(microsecond=0)).replace(tzinfo=UTC)
     write_csv(sys.stdout.buffer, gpus, seconds, begin, seed)
-
-
-def main() -> None:
-    """Entry point of the command `telemetry`: what it has to say stands on stdout alone."""
-    logs.configure("warning")  # a service has a level of its own
-    app()

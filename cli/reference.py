@@ -31,10 +31,10 @@ def reference() -> str:
     """The whole page."""
     sections = [_HEAD, "## Every service\n", option_table(ServiceOptions, set())]
     shared = set(ServiceOptions.model_fields) - {"port"}
-    for name, (options, _, text) in SERVICES.items():
-        sections += [f"## `telemetry {name}`\n", f"{text}\n", option_table(options, shared)]
-    for name, (options, _, text) in COMMANDS.items():
-        sections += [f"## `telemetry {name}`\n", f"{text}\n", option_table(options, set())]
+    for name, command in (SERVICES | COMMANDS).items():
+        left_out = shared if name in SERVICES else set()
+        sections += [f"## `telemetry {name}`\n", f"{command.text}\n"]
+        sections.append(option_table(command.options, left_out))
     return "\n".join(sections)
 
 

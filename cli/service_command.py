@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from common import garbage
 from common.options import (
     Options,
     ServiceOptions,
@@ -45,13 +46,16 @@ def service_command(
     """
 
     def run(**flags: Any) -> None:
-        from common.http.server import serve
-
         given = given_flags(table, flags)
         exit_code = resolve_name(instead)(given) if instead else None
         if exit_code is not None:
             raise typer.Exit(exit_code)
-        serve(table.load(given), resolve_name(create_app))
+        options = table.load(given)
+        with garbage.away():
+            from common.http.server import serve
+
+            make = resolve_name(create_app)
+        serve(options, make)
 
     return with_flags(run, table)
 

@@ -24,8 +24,8 @@ from tests.chart.render import (
 from tests.support.broker import broker_options
 
 KNOWN = {
-    name: {env_name(field, row) for field, row in table.model_fields.items()}
-    for name, (table, _, _) in SERVICES.items()
+    name: {env_name(field, row) for field, row in service.options.model_fields.items()}
+    for name, service in SERVICES.items()
 }
 FED = "streamer.enabled=true,streamer.options.CSV_PATH=/input/export.csv"
 NOT_OF_A_CHART = {
@@ -50,7 +50,7 @@ def test_every_environment_name_is_an_option_of_its_service(way: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_option_can_be_set(service: str, tmp_path: Path) -> None:
-    table = SERVICES[service][0]
+    table = SERVICES[service].options
     given = {name: value for name, value in sample_of(table).items() if name not in WORKED_OUT}
     values = {
         VALUES_OF.get(service, service): {"options": given},
@@ -79,7 +79,7 @@ def test_the_service_accepts_the_environment_it_is_given(
     service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even the values of the table's own defaults, through YAML and Helm, mean what they meant."""
-    table = SERVICES[service][0]
+    table = SERVICES[service].options
     given = {name: value for name, value in sample_of(table).items() if name not in WORKED_OUT}
     key = VALUES_OF.get(service, service)
     values: dict[str, Any] = {key: {"options": given}}

@@ -15,7 +15,7 @@ from tests.support.needs import need_programs
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-TABLES = {name: row[0] for name, row in SERVICES.items()}
+TABLES = {name: service.options for name, service in SERVICES.items()}
 OURS = {
     name: service for name, service in COMPOSE["services"].items() if service.get("build") == "."
 }

@@ -57,8 +57,8 @@ def sources() -> str:
 def test_every_name_in_capitals_is_an_option_or_a_code(page: str, sources: str) -> None:
     options = {
         env_name(name, field)
-        for table, *_ in [*SERVICES.values(), *COMMANDS.values()]
-        for name, field in table.model_fields.items()
+        for command in (SERVICES | COMMANDS).values()
+        for name, field in command.options.model_fields.items()
     }
     for span in spans(page):
         found = re.fullmatch(r"([A-Z][A-Z0-9]+(?:_[A-Z0-9]+)*)(?:=\S*)?", span)

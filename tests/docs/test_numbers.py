@@ -27,8 +27,8 @@ pages = pytest.mark.parametrize("page", PAGES)
 def option_defaults() -> dict[str, set[float]]:
     """The defaults of every option that has a number for one, by environment name."""
     found: dict[str, set[float]] = defaultdict(set)
-    for table, *_ in [*SERVICES.values(), *COMMANDS.values()]:
-        for name, field in table.model_fields.items():
+    for command in (SERVICES | COMMANDS).values():
+        for name, field in command.options.model_fields.items():
             if isinstance(field.default, int | float):
                 found[env_name(name, field)].add(float(field.default))
     return found

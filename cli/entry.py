@@ -1,0 +1,27 @@
+"""Entry point of the command ``telemetry``."""
+
+import sys
+
+import typer
+
+from cli.commands import COMMANDS, SERVICES
+from common import garbage, logs
+
+
+def main() -> None:
+    """Run a command; what it has to say stands on stdout alone."""
+    logs.configure("warning")  # a service has a level of its own
+    with garbage.away():
+        app = app_for(sys.argv[1:])
+    app()
+
+
+def app_for(arguments: list[str]) -> typer.Typer:
+    """The command line that knows the command; what is none is told by the whole of it."""
+    if arguments and arguments[0] in SERVICES | COMMANDS:
+        from cli.apps import app_of
+
+        return app_of(arguments[0])
+    from cli.main import app
+
+    return app
