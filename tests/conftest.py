@@ -16,6 +16,7 @@ LONG = (
     "tests/chaos/",
     "tests/faults/",
     "tests/streamer/test_process.py",
+    "tests/streamer/test_bounds.py",
     "tests/deploy/test_image.py",
     "tests/broker/test_model.py",
     "tests/cli/",
@@ -24,6 +25,8 @@ LONG = (
     "tests/collector/",
     "tests/observed/",
     "tests/storage/",
+    "tests/proxy/",
+    "tests/http/",
 )
 
 
