@@ -21,4 +21,5 @@ async def run_in(executor: Executor, work: Callable[P, T], *given: P.args, **nam
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         await asyncio.wait([running])
+        running.exception()  # nobody is left to be told
         raise
