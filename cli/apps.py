@@ -2,7 +2,7 @@
 
 import typer
 
-from cli.commands import COMMANDS, SERVICES
+from cli.commands import SERVICES, TABLES
 from cli.service_command import plain_command, service_command
 
 
@@ -21,13 +21,12 @@ def new_app() -> typer.Typer:
 
 def add(app: typer.Typer, name: str) -> None:
     """Add a command of a table."""
+    command = TABLES[name]
     if name in SERVICES:
-        instead = "streamer.dry_run:dry_run" if name == "streamer" else ""
-        service = SERVICES[name]
-        run = service_command(service.options, service.work, instead)
+        run = service_command(command.options, command.work, command.instead)
     else:
-        run = plain_command(COMMANDS[name].options, COMMANDS[name].work)
-    app.command(name, help=(SERVICES | COMMANDS)[name].text)(run)
+        run = plain_command(command.options, command.work)
+    app.command(name, help=command.text)(run)
 
 
 def app_of(name: str) -> typer.Typer:

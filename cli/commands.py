@@ -8,11 +8,15 @@ from typing import Any, NamedTuple
 
 
 class Command(NamedTuple):
-    """``work`` is a service's ``create_app``, or a function of options to an exit code."""
+    """``work`` is a service's ``create_app``, or a function of options to an exit code.
+
+    ``instead`` is asked before a service is run, see `service_command`.
+    """
 
     table: str
     work: str
     text: str
+    instead: str = ""
 
     @property
     def options(self) -> Any:
@@ -31,6 +35,7 @@ SERVICES = {
         "streamer.options:StreamerOptions",
         "streamer.app:create_app",
         "Run one streamer: a source into the queue.",
+        instead="streamer.dry_run:dry_run",
     ),
     "collector": Command(
         "collector.options:CollectorOptions",
@@ -56,3 +61,4 @@ COMMANDS = {
         "Send a message through the queue and back, and end.",
     ),
 }
+TABLES = SERVICES | COMMANDS

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli.commands import COMMANDS, SERVICES
+from cli.commands import TABLES
 from common import garbage, logs
 
 
@@ -18,7 +18,7 @@ def main() -> None:
 
 def app_for(arguments: list[str]) -> typer.Typer:
     """The command line that knows the command; what is none is told by the whole of it."""
-    if arguments and arguments[0] in SERVICES | COMMANDS:
+    if arguments and arguments[0] in TABLES:
         from cli.apps import app_of
 
         return app_of(arguments[0])

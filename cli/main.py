@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from cli.apps import add, new_app
-from cli.commands import COMMANDS, SERVICES
+from cli.commands import SERVICES, TABLES
 from cli.keys import keys
 from common.storage.options import KINDS
 
@@ -19,7 +19,7 @@ DEFAULT_DATA_DIR = Path(".telemetry")
 GENERATOR_SEED = 1
 
 app = new_app()
-for name in (*SERVICES, *COMMANDS):
+for name in TABLES:
     add(app, name)
 app.add_typer(keys)
 

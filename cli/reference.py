@@ -3,7 +3,7 @@
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from cli.commands import COMMANDS, SERVICES
+from cli.commands import SERVICES, TABLES
 from common.options import (
     Options,
     ServiceOptions,
@@ -31,7 +31,7 @@ def reference() -> str:
     """The whole page."""
     sections = [_HEAD, "## Every service\n", option_table(ServiceOptions, set())]
     shared = set(ServiceOptions.model_fields) - {"port"}
-    for name, command in (SERVICES | COMMANDS).items():
+    for name, command in TABLES.items():
         left_out = shared if name in SERVICES else set()
         sections += [f"## `telemetry {name}`\n", f"{command.text}\n"]
         sections.append(option_table(command.options, left_out))

@@ -8,10 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.apps import app_of
-from cli.commands import COMMANDS, SERVICES
+from cli.commands import SERVICES, TABLES
 from cli.main import app
 
-TABLES = SERVICES | COMMANDS
 IMPORTED = """
 import sys
 from cli.entry import app_for

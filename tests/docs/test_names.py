@@ -11,7 +11,7 @@ from typer.main import get_command
 from api.app import create_app as create_api
 from api.options import ApiOptions
 from broker.app import create_app as create_broker
-from cli.commands import COMMANDS, SERVICES
+from cli.commands import TABLES
 from cli.main import app
 from common.keys import create_key, save_keys
 from common.lifecycle import Lifecycle
@@ -57,7 +57,7 @@ def sources() -> str:
 def test_every_name_in_capitals_is_an_option_or_a_code(page: str, sources: str) -> None:
     options = {
         env_name(name, field)
-        for command in (SERVICES | COMMANDS).values()
+        for command in TABLES.values()
         for name, field in command.options.model_fields.items()
     }
     for span in spans(page):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands import COMMANDS, SERVICES
+from cli.commands import TABLES
 from common.errors import all_errors
 from common.options import env_name
 from tests.docs.numbers import defaults_stated, filled, flat, one_line, untied
@@ -27,7 +27,7 @@ pages = pytest.mark.parametrize("page", PAGES)
 def option_defaults() -> dict[str, set[float]]:
     """The defaults of every option that has a number for one, by environment name."""
     found: dict[str, set[float]] = defaultdict(set)
-    for command in (SERVICES | COMMANDS).values():
+    for command in TABLES.values():
         for name, field in command.options.model_fields.items():
             if isinstance(field.default, int | float):
                 found[env_name(name, field)].add(float(field.default))
