@@ -41,13 +41,16 @@ async def come_and_go_often(url: str, times: int) -> None:
 async def settled(broker: BrokerProcess, most: Usage) -> Usage:
     """What the broker holds once it holds no more than ``most``, or after a while."""
     pid = broker.process.pid
+    held = await usage_of(pid, broker.url)
 
     async def has_settled() -> bool:
-        return fits(await usage_of(pid, broker.url), most)
+        nonlocal held  # this one: the next may meet a file that is being written
+        held = await usage_of(pid, broker.url)
+        return fits(held, most)
 
     with contextlib.suppress(TimeoutError):
         await until_told(has_settled)
-    return await usage_of(pid, broker.url)
+    return held
 
 
 def fits(held: Usage, most: Usage) -> bool:

@@ -20,7 +20,7 @@ from tests.support.proxy import RunningProxy, running_proxy, until
 pytestmark = pytest.mark.timeout(120)
 
 PATIENCE_SECONDS = 60.0
-LIKE_A_REAL_ONE = {"probe_seconds": 0.2, "probe_timeout_seconds": 0.5, "breaker_seconds": 0.5}
+LIKE_A_REAL_ONE = {"probe_seconds": 0.2, "probe_timeout_seconds": 1.5, "breaker_seconds": 0.5}
 
 
 @dataclass
@@ -58,7 +58,10 @@ async def apart(tmp_path: Path, **given: Any) -> AsyncIterator[Apart]:
                     {"far": far.url, "near": near.url}, **(LIKE_A_REAL_ONE | given)
                 ) as proxy,
             ):
-                await proxy.client.request("PUT", "/topics/t", data=b'{"partitions": 8}')
+                members = proxy.proxy.members
+                await until(lambda: all(each.ready for each in members), PATIENCE_SECONDS)
+                made = await proxy.client.request("PUT", "/topics/t", data=b'{"partitions": 8}')
+                assert made.status == 200
                 yield Apart(proxy, cable, far)
         finally:
             await far.kill()
