@@ -97,7 +97,7 @@ async def test_a_broker_that_accepts_and_stalls_is_left_for_its_stand_in(tmp_pat
         link = ToxicLink(duo.brokers["broker-1"].url)
         async with opened(link):
             urls = {"broker-0": duo.brokers["broker-0"].url, "broker-1": link.url}
-            async with running_proxy(urls, probe_timeout_seconds=0.1) as proxy:
+            async with running_proxy(urls, probe_timeout_seconds=0.5) as proxy:
                 status = (await proxy.client.request("GET", "/status?topic=t")).json
                 partition = status["owners"]["t"].index("broker-1")
                 link.poison = Poison("stall")
