@@ -33,7 +33,7 @@ from benchmarks.ours import ROOT, TOKEN, python_server
 from benchmarks.peers import PEERS, is_here, start_redis
 from cli.bench.drive import Server, cpu_of
 from common.storage.factory import open_store
-from common.storage.options import KINDS, StoreOptions
+from common.storage.options import StoreOptions
 from streamer.sources.generator import write_csv
 
 METRICS = 10
@@ -224,7 +224,7 @@ def main() -> None:
     given = parser.parse_args()
     runs: list[Callable[[Path, int, Path], Outcome]] = [run_ours]
     if not given.alone:
-        runs += [run_influxdb] if influxd() and "influxdb" in KINDS else []
+        runs += [run_influxdb] if influxd() else []
         runs += [
             partial(run_engine, engine) for engine in given.engines.split(",") if is_here(engine)
         ]

@@ -3,7 +3,6 @@
 import typer
 
 from cli.commands import SERVICES, TABLES
-from cli.service_command import plain_command, service_command
 
 
 def new_app() -> typer.Typer:
@@ -21,6 +20,8 @@ def new_app() -> typer.Typer:
 
 def add(app: typer.Typer, name: str) -> None:
     """Add a command of a table."""
+    from cli.service_command import plain_command, service_command
+
     command = TABLES[name]
     if name in SERVICES:
         run = service_command(command.options, command.work, command.instead)

@@ -18,10 +18,11 @@ def main() -> None:
 
 def app_for(arguments: list[str]) -> typer.Typer:
     """The command line that knows the command; what is none is told by the whole of it."""
-    if arguments and arguments[0] in TABLES:
+    name = arguments[0] if arguments else ""
+    if name in TABLES:
         from cli.apps import app_of
 
-        return app_of(arguments[0])
-    from cli.main import app
+        return app_of(name)
+    from cli.main import NAMES, own, whole_app
 
-    return app
+    return own if name in NAMES else whole_app()

@@ -1,4 +1,4 @@
-"""The whole command line.
+"""The commands whose flags stand here, and the whole command line.
 
 What a command does is imported when it is run: none waits for the code of the others.
 """
@@ -13,15 +13,13 @@ import typer
 from cli.apps import add, new_app
 from cli.commands import SERVICES, TABLES
 from cli.keys import keys
-from common.storage.options import KINDS
+from common.storage.kinds import KINDS
 
 DEFAULT_DATA_DIR = Path(".telemetry")
 GENERATOR_SEED = 1
 
-app = new_app()
-for name in TABLES:
-    add(app, name)
-app.add_typer(keys)
+own = new_app()
+own.add_typer(keys)
 
 DataDir = Annotated[Path, typer.Option(help="Where data, secrets and logs are kept.")]
 Brokers = Annotated[int, typer.Option(min=1, max=64, help="Brokers to start.")]
@@ -47,7 +45,7 @@ StoreKind = Annotated[
 ]
 
 
-@app.command("up")
+@own.command("up")
 def up(
     csv: CsvFile = None,
     gpus: Annotated[int, typer.Option(min=0, help="Without --csv: synthetic live GPUs.")] = 16,
@@ -79,7 +77,7 @@ def up(
     raise typer.Exit(run_up(plan))
 
 
-@app.command("run")
+@own.command("run")
 def run(
     csv: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="CSV to store.")],
     once: Annotated[bool, typer.Option("--once", help="End when every row is stored.")] = False,
@@ -100,7 +98,7 @@ def run(
     raise typer.Exit(run_once(RunPlan(data_dir.resolve(), brokers, csv.resolve(), store, engine)))
 
 
-@app.command("topics")
+@own.command("topics")
 def topics(
     queue: Annotated[str | None, typer.Option(help="URL of the proxy [env: QUEUE_URL].")] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -121,7 +119,7 @@ def topics(
     raise typer.Exit(run_topics(TopicsPlan(data_dir, queue, plan, brokers, as_json)))
 
 
-@app.command("bench")
+@own.command("bench")
 def bench(
     directory: Annotated[
         Path, typer.Option("--dir", exists=True, file_okay=False, help="On the disk to measure.")
@@ -139,7 +137,7 @@ def bench(
     raise typer.Exit(run_bench(BenchPlan(directory.resolve(), scale, runs, output, against)))
 
 
-@app.command("chaos")
+@own.command("chaos")
 def chaos(
     seed: Annotated[str, typer.Option(help="What decides everything; 1..10 runs ten.")] = "1",
     minutes: Annotated[float, typer.Option(min=0.1, help="Minutes of misfortune a seed.")] = 2.0,
@@ -172,7 +170,7 @@ def chaos(
     raise typer.Exit(run_chaos_command(plans, as_json))
 
 
-@app.command("dlq")
+@own.command("dlq")
 def dlq(
     topic: Annotated[str, typer.Option(help="Topic.")] = "telemetry",
     group: Annotated[str, typer.Option(help="Group whose dead letters they are.")] = "collectors",
@@ -199,7 +197,7 @@ def dlq(
     raise typer.Exit(run_dlq(plan))
 
 
-@app.command("doctor")
+@own.command("doctor")
 def doctor(
     services: Annotated[
         list[str] | None,
@@ -231,7 +229,7 @@ def doctor(
     raise typer.Exit(run_doctor(patients or patients_of(data_dir, queue), as_json))
 
 
-@app.command("generate")
+@own.command("generate")
 def generate(
     gpus: Annotated[int, typer.Option(min=1, help="GPUs of the fleet.")] = 8,
     seconds: Annotated[int, typer.Option(min=1, help="Seconds, one sample a GPU each.")] = 60,
@@ -243,3 +241,16 @@ def generate(
 
     begin = (start or datetime.now(UTC).replace(microsecond=0)).replace(tzinfo=UTC)
     write_csv(sys.stdout.buffer, gpus, seconds, begin, seed)
+
+
+NAMES = {command.name for command in own.registered_commands} | {keys.info.name}
+
+
+def whole_app() -> typer.Typer:
+    """Every command there is."""
+    app = new_app()
+    for name in TABLES:
+        add(app, name)
+    app.registered_commands += own.registered_commands
+    app.registered_groups += own.registered_groups
+    return app

@@ -6,8 +6,8 @@ from typing import Self
 from pydantic import SecretStr, model_validator
 
 from common.options import Bytes, Options, Seconds, ServiceOptions, Token, env_name, option
+from common.storage.kinds import KINDS
 
-KINDS = ("sqlite", "influxdb", "victoriametrics", "jsonl", "memory")
 SERVED = ("influxdb", "victoriametrics")
 SHORTEST_INFLUXDB_RETENTION_SECONDS = 3600
 

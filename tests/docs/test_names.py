@@ -12,7 +12,7 @@ from api.app import create_app as create_api
 from api.options import ApiOptions
 from broker.app import create_app as create_broker
 from cli.commands import TABLES
-from cli.main import app
+from cli.main import whole_app
 from common.keys import create_key, save_keys
 from common.lifecycle import Lifecycle
 from common.options import env_name
@@ -83,7 +83,7 @@ def test_every_name_in_snake_case_is_a_metric_or_a_word_of_the_code(
 
 @pages
 def test_every_flag_belongs_to_the_command_before_it(page: str) -> None:
-    known = get_command(app).commands  # type: ignore[attr-defined]
+    known = get_command(whole_app()).commands  # type: ignore[attr-defined]
     for line in commands(page):
         for name, rest in re.findall(TYPED, line):
             if name not in known:

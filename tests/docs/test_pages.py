@@ -12,7 +12,7 @@ from api.options import ApiOptions
 from broker.app import create_app as create_broker
 from broker.options import BrokerOptions
 from cli.commands import SERVICES
-from cli.main import app
+from cli.main import whole_app
 from cli.reference import reference
 from common.errors import all_errors
 from common.keys import create_key, save_keys
@@ -21,7 +21,8 @@ from proxy.app import create_app as create_proxy
 from proxy.options import ProxyOptions
 
 ROOT = Path(__file__).parents[2]
-GROUPS = [group.typer_instance.info for group in app.registered_groups if group.typer_instance]
+APP = whole_app()
+GROUPS = [group.typer_instance.info for group in APP.registered_groups if group.typer_instance]
 TOKEN = SecretStr("a-token-of-the-docs-tests")
 
 
@@ -71,7 +72,7 @@ def test_the_error_table_is_the_error_tree() -> None:
 
 def test_the_readme_names_commands_that_exist() -> None:
     named = set(re.findall(r"`telemetry ([a-z]+)", page("README.md")))
-    commands = {command.name for command in app.registered_commands}
+    commands = {command.name for command in APP.registered_commands}
     known = set(SERVICES) | commands | {group.name for group in GROUPS}
     assert named <= known
     assert {"up", "run", "generate"} <= named

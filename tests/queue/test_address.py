@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from typer.testing import CliRunner
 
-from cli.main import app
+from cli.main import whole_app
 from common.queue.address import QueueAddress, has_password, without_secrets
 from common.queue.options import QueueOptions
 
@@ -118,7 +118,7 @@ def test_a_command_line_takes_an_address_and_no_password() -> None:
         ("ping", "--queue-url"),
         ("streamer", "--msg-queue-addr"),
     ):
-        refused = CliRunner().invoke(app, [command, flag, url])
+        refused = CliRunner().invoke(whole_app(), [command, flag, url])
         assert refused.exit_code == 2
         assert "with a password use QUEUE_URL or QUEUE_URL_FILE" in refused.output
         assert PASSWORD not in refused.output
@@ -126,6 +126,6 @@ def test_a_command_line_takes_an_address_and_no_password() -> None:
 
 def test_a_way_around_the_proxy_needs_one() -> None:
     given = ["--generate-gpus", "1", "--queue-url", "redis://h", "--msg-queue-direct"]
-    refused = CliRunner().invoke(app, ["streamer", *given], env={"SERVICE_TOKEN": "x" * 16})
+    refused = CliRunner().invoke(whole_app(), ["streamer", *given], env={"SERVICE_TOKEN": "x" * 16})
     assert refused.exit_code == 2
     assert "MSG_QUEUE_DIRECT goes around our proxy, and QUEUE_URL names none" in refused.output

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 
 from common.storage.base import Store
 from common.storage.factory import open_store
-from common.storage.options import KINDS, SERVED, StoreOptions
+from common.storage.kinds import KINDS
+from common.storage.options import SERVED, StoreOptions
 from tests.support.influx import InfluxServer, influxdb_options, new_bucket
 from tests.support.stores import OpenStore
 from tests.support.victoria import VictoriaMetrics, new_db, victoria_options
