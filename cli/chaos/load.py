@@ -127,14 +127,14 @@ class Load:
             names = [self._oracle.deliver(payload) for payload in delivery.payloads]
             if self._keeping and self._rng.random() < KEPT_SHARE:
                 self._oracle.keep(names)
-            else:
-                await self._ack(consumer, delivery)
+            elif await self._ack(consumer, delivery):
+                self._oracle.settled.update(names)
 
     async def _watch(self) -> None:
         async for delivery in self._alone.deliveries():
             names = [payload.partition(b":")[0].decode() for payload in delivery.payloads]
             broker = parse_receipt(delivery.receipt).broker
-            self.order.look(broker, delivery.partition, delivery.offset, names)
+            self.order.look(broker, delivery.partition, delivery.offset, delivery.attempt, names)
             await self._ack(self._alone, delivery)
 
     async def _come_late(self) -> None:
@@ -159,7 +159,8 @@ class Load:
         wanted = Subscription(RAW_TOPIC, group, 10 * delivery, delivery, NAME)
         return open_consumer(self._last, wanted, self._clock)
 
-    async def _ack(self, consumer: Consumer, delivery: Delivery) -> None:
+    async def _ack(self, consumer: Consumer, delivery: Delivery) -> bool:
+        """Ack a delivery; whether it was this consumer's to ack."""
         for _ in range(ACK_TRIES):
             try:
                 settled = await consumer.ack([delivery.receipt])
@@ -167,7 +168,8 @@ class Load:
                 await wait_or_raise(error)
             else:
                 self._oracle.refused.update(settled.refused.values())
-                return
+                return not settled.refused
+        return False
 
 
 async def wait_or_raise(error: TelemetryError) -> None:

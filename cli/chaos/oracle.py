@@ -21,7 +21,8 @@ class Oracle:
     """Every send that was tried, answered, and every delivery, by the message's name.
 
     What was tried and not answered may be there or not. ``late`` has what came to a group that
-    reads seldom: what the brokers forgot meanwhile is not in it.
+    reads seldom: what the brokers forgot meanwhile is not in it. ``settled`` has what was acked in
+    the group whose consumers keep some.
     """
 
     tried: set[str] = field(default_factory=set)
@@ -31,6 +32,7 @@ class Oracle:
     mangled: list[bytes] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
     kept: dict[str, int] = field(default_factory=dict)
+    settled: set[str] = field(default_factory=set)
 
     def deliver(self, payload: bytes) -> str:
         """A message came; returns its name."""
@@ -49,7 +51,10 @@ class Oracle:
         return name
 
     def keep(self, names: list[str]) -> None:
-        """A consumer has messages and will never ack them: they must come again."""
+        """A consumer has messages and will never ack them: they must come again.
+
+        Unless another has acked them: a consumer that was held up may keep what is no more its own.
+        """
         self.kept.update({name: self.delivered[name] for name in names})
 
     def lost(self) -> set[str]:
@@ -61,8 +66,9 @@ class Oracle:
         return (self.delivered.keys() | self.late) - self.tried
 
     def never_again(self) -> set[str]:
-        """Kept by a consumer, and never seen since."""
-        return {name for name, count in self.kept.items() if self.delivered[name] == count}
+        """Kept by a consumer, acked by nobody, and never seen since."""
+        unseen = {name for name, count in self.kept.items() if self.delivered[name] == count}
+        return unseen - self.settled
 
     def summary(self) -> dict[str, int]:
         """The figures of a run."""
@@ -87,17 +93,22 @@ class Order:
         self._last: defaultdict[Place, int] = defaultdict(lambda: -1)
         self._places: dict[tuple[str, str], tuple[int, int]] = {}
 
-    def look(self, broker: str, partition: int, offset: int, names: list[str]) -> None:
-        """A delivery came: what is new in it must lie above what was new before it."""
+    def look(
+        self, broker: str, partition: int, offset: int, attempt: int, names: list[str]
+    ) -> None:
+        """A delivery came: what is new in it must lie above what was new before it.
+
+        What is new here and none to the broker was on its way once, and a cut line kept it.
+        """
         place = (broker, partition)
         for at, name in enumerate(names, start=offset):
             before = self._places.get((broker, name))
             if before is None:
-                if at < self._last[place]:
+                if at < self._last[place] and attempt == 1:
                     self.wrong.append(
                         f"{name} at {broker}:{partition}:{at} after {self._last[place]}"
                     )
-                self._last[place] = at
+                self._last[place] = max(at, self._last[place])
             elif before != (partition, at):
                 self.twice.add(name)
             self._places[broker, name] = (partition, at)

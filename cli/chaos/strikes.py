@@ -112,9 +112,9 @@ class Strikes:
         """kill -9, and what its log had not synced is gone."""
         await process.kill()
         lost = process.disk.cut_power(process.data_dir, self._rng)
-        self._forgot(process.name)
         self._note(f"  {process.name} had not synced {lost} bytes")
         await self._wait(DOWN_SECONDS)
+        self._forgot(process.name)  # not before what was on its way has come
         await process.start()
 
     async def _pause(self, process: ServiceProcess) -> None:

@@ -140,9 +140,9 @@ def test_the_verdict_names_every_promise_that_was_broken() -> None:
     outcome.oracle.deliver(payload_of("c")[:-1])
     outcome.oracle.refused["WRONG_BROKER"] += 1
     outcome.order = Order()
-    outcome.order.look("broker-0", 0, 5, ["a"])
-    outcome.order.look("broker-0", 0, 3, ["b"])
-    outcome.order.look("broker-0", 0, 7, ["a"])
+    outcome.order.look("broker-0", 0, 5, 1, ["a"])
+    outcome.order.look("broker-0", 0, 3, 1, ["b"])
+    outcome.order.look("broker-0", 0, 7, 1, ["a"])
     outcome.audit = Audit(
         imbalances=["here"], deaths=["proxy-0 ended by itself with 1"], given_up={"t/g dead": 1}
     )
@@ -157,12 +157,31 @@ def test_the_verdict_names_every_promise_that_was_broken() -> None:
 
 def test_order_is_forgotten_where_the_power_was_cut() -> None:
     order = Order()
-    order.look("broker-0", 0, 10, ["answered", "not"])
+    order.look("broker-0", 0, 10, 1, ["answered", "not"])
     order.forget("broker-0", {"answered"})
-    order.look("broker-0", 0, 11, ["not-either", "not"])
+    order.look("broker-0", 0, 11, 1, ["not-either", "not"])
     assert (order.wrong, order.twice) == ([], set())
-    order.look("broker-0", 0, 13, ["answered"])
+    order.look("broker-0", 0, 13, 1, ["answered"])
     assert order.twice == {"answered"}
+
+
+def test_what_a_cut_line_kept_comes_again_behind_what_came_since() -> None:
+    """It is new to the consumer only; a first delivery behind another is out of order."""
+    order = Order()
+    order.look("broker-0", 0, 5, 1, ["e"])
+    order.look("broker-0", 0, 2, 2, ["b"])
+    assert order.wrong == []
+    order.look("broker-0", 0, 3, 1, ["c"])
+    assert order.wrong == ["c at broker-0:0:3 after 5"]
+
+
+def test_what_another_has_acked_need_not_come_again() -> None:
+    """A consumer that was held up keeps what is no more its own."""
+    oracle = Oracle()
+    names = [oracle.deliver(payload_of(name)) for name in ("a", "b")]
+    oracle.settled.update(names[:1])
+    oracle.keep(names)
+    assert oracle.never_again() == {"b"}
 
 
 def test_books_that_do_not_balance_are_seen() -> None:
