@@ -10,6 +10,7 @@ from benchmarks.results import (
     Machine,
     Results,
     Row,
+    best,
 )
 from cli.bench.figure import Figure
 
@@ -39,11 +40,11 @@ def head(results: Results) -> Iterator[str]:
     yield ""
     yield (
         f"Measured {results.measured_at}, runs: {runs}, one after the other, scale "
-        f"{results.scale:g}, load {results.load:g} before the first. A cell is the run in the "
-        "middle, and the least and greatest. Another measurement on such a machine agrees when it "
-        f"lies between these, or beyond by no more than {MOSTLY_AGREES_WITHIN:.0%} "
-        f"({max(AGREES_WITHIN.values()):.0%} for {tails}): `python -m benchmarks --check` says so, "
-        "figure by figure."
+        f"{results.scale:g}, load {results.load:g} before the first. A cell is the best run and, "
+        "in brackets, the worst: what else a machine and its neighbours do only ever slows a run. "
+        "Another measurement on such a machine agrees when its best run differs by no more than "
+        f"{MOSTLY_AGREES_WITHIN:.0%} ({max(AGREES_WITHIN.values()):.0%} for {tails}): "
+        "`python -m benchmarks --check` says so, figure by figure."
     )
 
 
@@ -73,11 +74,11 @@ def column(figure: Figure) -> str:
 
 
 def cell(figure: Figure) -> str:
-    """The run in the middle, and how far the others lie from it."""
+    """The best run, and the worst."""
     if len(figure.values) == 1:
-        return number(figure.value)
-    least, most = min(figure.values), max(figure.values)
-    return f"{number(figure.value)} ({number(least)} to {number(most)})"
+        return number(best(figure))
+    worst = min(figure.values) if figure.better == "more" else max(figure.values)
+    return f"{number(best(figure))} ({number(worst)})"
 
 
 def number(value: float) -> str:

@@ -17,7 +17,7 @@ from cli.bench.figure import Figure
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results.json"
 AGREES_WITHIN = {"ms": 1.0, "s to ready": 1.0}
-"""How far beyond the runs of the page another may lie, by unit, as a share; for most units:"""
+"""By how much the best run of another measurement may differ, by unit, as a share; mostly:"""
 MOSTLY_AGREES_WITHIN = 0.25
 PROGRAMS = {  # how each says its version, and what of that is it
     "Redis": (["redis-server", "--version"], r"v=(\S+)"),
@@ -82,16 +82,21 @@ def merged(rows: Sequence[Row]) -> Row:
     return Row(rows[0].section, rows[0].what, tuple(figures))
 
 
+def best(figure: Figure) -> float:
+    """The run that was disturbed least: what else a machine does only ever slows it."""
+    return max(figure.values) if figure.better == "more" else min(figure.values)
+
+
 def bounds(figure: Figure) -> tuple[float, float]:
-    """Between which values another measurement of the same machine agrees with this one."""
+    """Between which values the best run of another measurement agrees with this one."""
     margin = 1 + AGREES_WITHIN.get(figure.unit, MOSTLY_AGREES_WITHIN)
-    return min(figure.values) / margin, max(figure.values) * margin
+    return best(figure) / margin, best(figure) * margin
 
 
 def agrees(before: Figure, now: Figure) -> bool:
     """Whether a figure is what the earlier one says that it will be."""
     least, most = bounds(before)
-    return least <= now.value <= most
+    return least <= best(now) <= most
 
 
 def this_machine() -> Machine:

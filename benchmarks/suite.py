@@ -19,7 +19,7 @@ from streamer.sources.generator import write_csv
 LATENCY_RATE, LATENCY_SECONDS = 1000, 10
 BACKLOG_MESSAGES = 2_000_000
 PIPELINE_GPUS, PIPELINE_SECONDS = 1000, 120
-READING_ROWS = 300_000
+READING_ROWS = 1_000_000
 
 Part = Callable[[float], Iterator[Row]]
 """Takes the scale: more or less of everything."""

@@ -95,12 +95,12 @@ def test_what_cannot_be_so_is_said(tmp_path: Path, change: dict[str, int], code:
     assert done.stdout.count("DISAGREES") == (3 if code == 1 else 0)
 
 
-def test_a_cell_has_the_run_in_the_middle_and_how_far_they_lie_apart() -> None:
-    few = Figure("p50", "ms", "less", (1.234,))
+def test_a_cell_has_the_best_run_and_the_worst() -> None:
+    few = Figure("p50", "ms", "less", (1.234, 3.0))
     row = Row("queue", "ours", (rate(90_000.4, 120_000, 100_000), few))
     text = rendered(results(row))
     assert "| queue | messages/s | p50, ms |\n| --- | --- | --- |\n" in text
-    assert "| ours | 100,000 (90,000 to 120,000) | 1.23 |" in text
+    assert "| ours | 120,000 (90,000) | 1.23 (3.00) |" in text
     assert "a processor, 2 cores, 24 GB, Linux 6, Python 3.11.7. Kafka 3.9.1, Redis 7.0.15." in text
     assert "runs: 3, one after the other" in text
 
@@ -110,10 +110,12 @@ def test_the_runs_of_a_row_become_one() -> None:
     assert merged(rows).figures[0].values == (1.0, 3.0, 2.0)
 
 
-def test_agreeing_is_lying_within_the_stated_spread() -> None:
-    before = rate(80.0, 100.0)
-    assert bounds(before) == (64.0, 125.0)
-    assert agrees(before, rate(64.0))
-    assert agrees(before, rate(10.0, 125.0, 300.0))  # the run in the middle
-    assert not agrees(before, rate(63.9))
-    assert not agrees(before, rate(125.1))
+def test_agreeing_is_that_the_best_runs_lie_together() -> None:
+    before = rate(20.0, 100.0)
+    assert bounds(before) == (80.0, 125.0)
+    assert agrees(before, rate(80.0))
+    assert agrees(before, rate(10.0, 125.0, 60.0))
+    assert not agrees(before, rate(79.9))
+    assert not agrees(before, rate(100.0, 125.1))
+    tail = Figure("p99", "ms", "less", (4.0, 90.0))
+    assert bounds(tail) == (2.0, 8.0)
