@@ -181,10 +181,10 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_a_disk_full_under_the_spool_costs_nothing(tmp_path: Path, disk: Path) -> None:
-    own = {"SQLITE_PATH": str(tmp_path / "points.sqlite"), **SMALL}
+    own = {"DATA_DIR": str(disk), **SMALL}  # its log and its store lie elsewhere
     async with (
         broker_process(tmp_path / "broker") as broker,
-        collector_process(disk, broker.url, **own) as collector,
+        collector_process(tmp_path, broker.url, **own) as collector,
         loading(broker.url) as load,
     ):
         await until_told(lambda: stored_some(collector))

@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from common.clock import Clock
 from common.lifecycle import Lifecycle
 from tests.support.client import TOKEN, BrokerClient
 from tests.support.serving import running
+from tests.support.warm import Process, start_module
 
 START_SECONDS = 20.0
 READY_POLL_SECONDS = 0.02
@@ -68,17 +68,16 @@ class BrokerProcess:
         log_dir: Path | None = None,
     ) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self._command = [*prefix, sys.executable, "-m", "broker"]
+        self._prefix = prefix
         self._errors = (log_dir or data_dir.parent) / f"{data_dir.name}-{port}.stderr"
         self._environment = broker_environment(data_dir, port) | environment
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
 
     async def start(self) -> None:
         """Start it and return at once."""
-        with self._errors.open("ab") as errors:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command, env=self._environment, stderr=errors
-            )
+        self._process = await start_module(
+            ["broker"], self._environment, self._errors, self._prefix
+        )
 
     async def until_ready(self) -> None:
         """Return when it answers ready; raise when it ends or takes too long."""
@@ -107,7 +106,7 @@ class BrokerProcess:
         return self._errors.read_text()
 
     @property
-    def process(self) -> asyncio.subprocess.Process:
+    def process(self) -> Process:
         """The process of the last start."""
         assert self._process is not None, "start it first"
         return self._process

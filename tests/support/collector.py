@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from tests.support.broker import READY_POLL_SECONDS, START_SECONDS, broker_environment, free_port
 from tests.support.client import BrokerClient
+from tests.support.warm import Process, start_module
 
 
 class CollectorProcess:
@@ -24,7 +24,7 @@ class CollectorProcess:
             "SQLITE_PATH": str(self.sqlite_path),
             **environment,
         }
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
 
     async def run(self, *module: str) -> int:
         """Run another module in its place until that ends; return the exit code."""
@@ -53,10 +53,7 @@ class CollectorProcess:
         self._process.send_signal(signal.SIGCONT)
 
     async def _run(self, *module: str) -> None:
-        with self._output.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", *module, env=self._environment, stdout=output, stderr=output
-            )
+        self._process = await start_module(module, self._environment, self._output)
 
     async def kill(self) -> None:
         """kill -9."""

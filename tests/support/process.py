@@ -2,12 +2,12 @@
 
 import asyncio
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.broker import READY_POLL_SECONDS, START_SECONDS, broker_environment
 from tests.support.client import BrokerClient
+from tests.support.warm import Process, start_module
 
 
 class ServiceProcess:
@@ -26,11 +26,11 @@ class ServiceProcess:
         prefix: Sequence[str] = (),
     ) -> None:
         self.url = f"http://{host}:{port}"
-        self._command = [*prefix, sys.executable, "-m", service]
+        self._prefix = prefix
         self.log_path = data_dir.with_name(f"{data_dir.name}.log")
         self._service = service
         self._environment = broker_environment(data_dir, port) | dict(environment)
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
 
     @property
     def alive(self) -> bool:
@@ -39,10 +39,9 @@ class ServiceProcess:
 
     async def start(self) -> None:
         """Start it and return when it is ready."""
-        with self.log_path.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command, env=self._environment, stdout=log, stderr=log
-            )
+        self._process = await start_module(
+            [self._service], self._environment, self.log_path, self._prefix
+        )
         async with asyncio.timeout(START_SECONDS), BrokerClient(self.url) as client:
             while not await client.is_ready():
                 if not self.alive:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import aiohttp
 
 from tests.support.broker import READY_POLL_SECONDS, START_SECONDS, broker_environment, free_port
 from tests.support.client import BrokerClient
+from tests.support.warm import Process, start_module
 
 
 class StreamerProcess:
@@ -22,18 +22,11 @@ class StreamerProcess:
         self.url = f"http://127.0.0.1:{port}"
         self._output = directory / "streamer.log"
         self._environment = broker_environment(directory, port) | environment
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
 
     async def start(self) -> None:
         """Start it and return when it answers, or has ended."""
-        with self._output.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "streamer"),
-                env=self._environment,
-                stdout=output,
-                stderr=output,
-            )
+        self._process = await start_module(["streamer"], self._environment, self._output)
         async with asyncio.timeout(START_SECONDS):
             while not self.ended and await self.stats() is None:  # noqa: ASYNC110  it is a process
                 await asyncio.sleep(READY_POLL_SECONDS)
