@@ -147,6 +147,7 @@ class Stream:
         while (await receive())["type"] != "http.disconnect":
             pass
         self._gone = True
+        self._subscription.close()  # at once, though a slow disk holds up what reads for it
         self._subscription.wake()
 
 

@@ -395,6 +395,34 @@ async def test_a_disk_slower_than_the_timeout_does_not_upset_the_books(tmp_path:
     assert (row["in_flight"], row["ready"]) == (5, 0)
 
 
+async def test_who_leaves_gives_back_at_once_what_it_has_though_the_disk_is_slow(
+    tmp_path: Path,
+) -> None:
+    async with running_broker(tmp_path, queue_size=1, event_bytes=1) as broker:
+        client = broker.client
+        for _ in range(2):
+            await client.produce("t", b"x", partition=0)
+        partition = broker.broker.topics.get("t").partition(0)
+        read, asked, answering = partition.read, asyncio.Event(), asyncio.Event()
+
+        async def read_late(offset: int, max_bytes: int) -> object:
+            if offset == 1 and not asked.is_set():
+                asked.set()
+                await answering.wait()
+            return await read(offset, max_bytes)
+
+        partition.read = read_late  # type: ignore[method-assign, assignment]
+        async with client.consume("t", partition=0) as leaving:
+            assert (await leaving.message())["offset"] == 0
+            await asked.wait()
+        async with client.consume("t", partition=0) as events:
+            found = await events.messages(2)
+            answering.set()
+            row = await client.books("t")
+    assert [message["offset"] for message in found] == [0, 1]
+    assert (row["in_flight"], row["ready"]) == (2, 0)
+
+
 async def test_a_client_that_takes_gzip_gets_each_event_at_once_all_the_same(
     client: BrokerClient,
 ) -> None:
