@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from tests.support.warm import run_module
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "cli"]
 LIMIT_SECONDS = 120.0
@@ -24,14 +26,7 @@ def environment(given: Mapping[str, str] = MappingProxyType({})) -> dict[str, st
 
 def telemetry(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        env=environment(given),
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
-        check=False,
-    )
+    return run_module(["cli", *arguments], environment(given), LIMIT_SECONDS)
 
 
 class Started:

@@ -8,22 +8,24 @@ import pytest
 from cli.bench.figure import Bench, Figure, merge
 from cli.bench.latency import percentile
 from cli.bench.report import compared
-from tests.cli.command import telemetry
+from tests.cli.command import started, telemetry
 
 SMALL = ("--scale", "0.01")
 
 
 @pytest.mark.timeout(240)
 def test_every_figure_is_measured_kept_and_compared(tmp_path: Path) -> None:
-    kept = tmp_path / "figures.json"
-    done = telemetry("bench", "--dir", str(tmp_path), *SMALL, "--json", str(kept))
-    assert done.returncode == 0, done.stderr
+    place = tmp_path / "place"
+    place.mkdir()
+    kept = place / "figures.json"
+    with started(tmp_path, "bench", "--dir", str(place), *SMALL, "--json", str(kept)) as bench:
+        assert bench.wait() == 0, bench.output()
     found = msgspec.json.decode(kept.read_bytes(), type=Bench)
     figures = {each.name: each.value for each in found.figures}
     assert figures.pop("points lost") == 0
     assert all(value > 0 for value in figures.values())
-    assert [each.name for each in tmp_path.iterdir()] == [kept.name]
-    assert f"{figures['CSV to stored points']:,.1f}" in done.stdout
+    assert list(place.iterdir()) == [kept]
+    assert f"{figures['CSV to stored points']:,.1f}" in bench.output()
 
 
 def test_figures_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:

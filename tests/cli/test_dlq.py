@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import COMMAND, environment
+from tests.cli.command import telemetry
 from tests.support.client import TOKEN
 from tests.support.proxy import Cluster, cluster
 from tests.support.waiting import until_told
@@ -14,16 +14,9 @@ from tests.support.waiting import until_told
 
 async def dlq(running: Cluster, *arguments: str) -> tuple[int, str]:
     """Run the command for the group g of the topic t; return exit code and output."""
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        "dlq",
-        *("--queue", running.url, "--topic", "t", "--group", "g", *arguments),
-        env=environment() | {"SERVICE_TOKEN": TOKEN},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    return process.returncode or 0, output.decode()
+    names = "--queue", running.url, "--topic", "t", "--group", "g"
+    done = await asyncio.to_thread(telemetry, "dlq", *names, *arguments, SERVICE_TOKEN=TOKEN)
+    return done.returncode, done.stdout + done.stderr
 
 
 async def write(running: Cluster, *payloads: str) -> None:

@@ -1,9 +1,8 @@
 """A whole stack that speaks nothing but TLS."""
 
-import subprocess
 from pathlib import Path
 
-from tests.cli.command import COMMAND, LIMIT_SECONDS, environment, telemetry
+from tests.cli.command import telemetry
 from tests.support.certificates import Certificates
 
 
@@ -13,14 +12,7 @@ def test_a_file_is_stored_with_tls_on_every_hop(tmp_path: Path) -> None:
     csv = tmp_path / "fleet.csv"
     csv.write_text(telemetry("generate", "--gpus", "4", "--seconds", "20").stdout)
     arguments = ["run", "--once", "--csv", str(csv), "--data-dir", str(tmp_path / "data")]
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        env=environment() | certificates.environment,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
-        check=False,
-    )
+    done = telemetry(*arguments, **certificates.environment)
     assert done.returncode == 0, done.stdout + done.stderr
     logs = {path.name: path.read_text() for path in (tmp_path / "data/logs").iterdir()}
     assert len(logs) >= 5

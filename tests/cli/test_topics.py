@@ -8,23 +8,15 @@ import pytest
 
 from cli.topics import NamesError, moves_of, names_for
 from proxy.ring import Ring
-from tests.cli.command import COMMAND, environment
+from tests.cli.command import telemetry
 from tests.support.client import TOKEN
 from tests.support.proxy import Cluster, cluster, until
 
 
 async def topics(*arguments: str, token: str = TOKEN) -> tuple[int, str, str]:
     """Run the command; return exit code, output and errors."""
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        "topics",
-        *arguments,
-        env=environment() | {"SERVICE_TOKEN": token},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate()
-    return process.returncode or 0, output.decode(), errors.decode()
+    done = await asyncio.to_thread(telemetry, "topics", *arguments, SERVICE_TOKEN=token)
+    return done.returncode, done.stdout, done.stderr
 
 
 async def fill(running: Cluster) -> None:

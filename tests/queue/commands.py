@@ -17,7 +17,7 @@ from cli.ping_options import PingOptions
 from common.queue.address import scheme_of, without_secrets
 from common.storage.sqlite.store import SqliteStore
 from streamer.sources.generator import write_csv
-from tests.cli.command import COMMAND, environment
+from tests.cli.command import telemetry
 from tests.queue.contract import letters_are, send_until_taken
 from tests.queue.engine import Client, Engine
 from tests.support.client import TOKEN
@@ -27,18 +27,12 @@ GPUS, SECONDS, METRICS = 24, 5, 10
 GROUP = "collectors"
 
 
-async def telemetry(engine: Engine, *arguments: str) -> str:
+async def telemetry_on(engine: Engine, *arguments: str) -> str:
     """Run the command to its end, the queue's address in its environment; what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *arguments,
-        env=environment({"QUEUE_URL": engine.address().url, "SERVICE_TOKEN": TOKEN}),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate()
-    assert process.returncode == 0, output.decode() + errors.decode()
-    return output.decode()
+    given = {"QUEUE_URL": engine.address().url, "SERVICE_TOKEN": TOKEN}
+    done = await asyncio.to_thread(telemetry, *arguments, **given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def secrets_of(engine: Engine) -> list[str]:
@@ -57,7 +51,7 @@ class Commands:
         csv, directory = tmp_path / "fleet.csv", tmp_path / "stack"
         with csv.open("wb") as file:
             write_csv(file, GPUS, SECONDS, START, seed=7)
-        printed = await telemetry(
+        printed = await telemetry_on(
             engine, "run", "--once", "--csv", str(csv), "--data-dir", str(directory)
         )
         assert "the books balance" in printed
@@ -90,7 +84,7 @@ class Commands:
                 (message,) = await reader.take(1)
                 await reader.consumer.reject([message.receipt], "cannot be read")
             await letters_are(client, 2, GROUP)
-            listed: Any = json.loads(await telemetry(engine, "dlq", *names, "--json"))
+            listed: Any = json.loads(await telemetry_on(engine, "dlq", *names, "--json"))
             assert [row["payload"] for row in listed["dead_letters"]] == ["poison", None]
             assert listed["dead_letters"][1]["payload_base64"] == "//4="
             assert {row["error"] for row in listed["dead_letters"]} == {"cannot be read"}

@@ -1,46 +1,58 @@
 """A process that is killed while it makes its SQLite file."""
 
-import subprocess
-import sys
+import asyncio
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from common.storage.sqlite.store import SqliteStore
+from tests.storage.processes import start_maker
 from tests.storage.samples import sample
 from tests.support.needs import need_programs, need_root
+from tests.support.waiting import until
 
-MAKE = (
-    "import sys, pathlib; from common.storage.sqlite.store import SqliteStore; "
-    "SqliteStore(pathlib.Path(sys.argv[1])).close()"
-)
 MOST_CALLS = 200
+STRACE = ("strace", "-qqq", "-f", "-o", "/dev/null")
 
 
-def killed(path: Path, call: str, number: int) -> bool:
+async def killed(path: Path, call: str, number: int) -> bool:
     """Make a file in a process that is killed before its so-many-th call; False when it ended."""
-    command = ["strace", "-qqq", "-f", "-o", "/dev/null", "-e", f"trace={call}"]
-    command += ["-e", f"inject={call}:signal=KILL:when={number}"]
-    done = subprocess.run([*command, sys.executable, "-c", MAKE, str(path)], check=False)
-    return done.returncode != 0
+    process = start_maker(path)
+    assert process.pid is not None
+    status = Path(f"/proc/{process.pid}/status")
+    await until(lambda: "State:\tT" in status.read_text())
+    injection = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"]
+    tracer = await asyncio.create_subprocess_exec(*STRACE, f"--attach={process.pid}", *injection)
+    await until(lambda: "TracerPid:\t0\n" not in status.read_text())
+    os.kill(process.pid, signal.SIGCONT)
+    await tracer.wait()
+    process.join()
+    return process.exitcode != 0
+
+
+def names_in(directory: Path) -> list[str]:
+    """What is there."""
+    return [each.name for each in directory.iterdir()]
 
 
 @pytest.mark.parametrize(
     "call", ["pwrite64", "fdatasync", "fsync", "unlink", "ftruncate", "linkat"]
 )
-def test_the_next_start_makes_or_opens_it(tmp_path: Path, call: str) -> None:
+async def test_the_next_start_makes_or_opens_it(tmp_path: Path, call: str) -> None:
     need_root()
     need_programs("strace")
     path = tmp_path / "store.db"
     for number in range(1, MOST_CALLS):
         path.unlink(missing_ok=True)
-        if not killed(path, call, number):
+        if not await killed(path, call, number):
             break
         store = SqliteStore(path)
         assert store.write([sample("a", 0, m=1)]).points == 1
         store.close()
-        assert [each.name for each in tmp_path.iterdir()] == [path.name]
+        assert names_in(tmp_path) == [path.name]
     else:
         raise AssertionError(f"{call} is called more than {MOST_CALLS} times")
     assert number > 1 or call in ("fsync", "ftruncate", "linkat")

@@ -7,18 +7,21 @@ start, and tests start services by the hundred.
 
 import asyncio
 import multiprocessing
+import multiprocessing.connection
 import os
 import runpy
 import signal
+import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 _SERVICES = ("broker", "proxy", "streamer", "collector", "api")
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(
-    [__name__, "common.http.server", *(f"{service}.app" for service in _SERVICES)]
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    [__name__, "cli.main", "common.http.server", *(f"{service}.app" for service in _SERVICES)]
 )
 
 
@@ -65,9 +68,15 @@ async def start_module(
 class Fork:
     """``python -m`` without the imports."""
 
-    def __init__(self, module: Sequence[str], environment: Mapping[str, str], output: Path) -> None:
-        given = list(module), dict(environment), str(output)
-        self._process = _forks.Process(target=_become, args=given, daemon=True)
+    def __init__(
+        self,
+        module: Sequence[str],
+        environment: Mapping[str, str],
+        output: Path,
+        errors: Path | None = None,
+    ) -> None:
+        given = list(module), dict(environment), output, errors or output
+        self._process = FORKS.Process(target=_become, args=given, daemon=True)
         self._process.start()
 
     @property
@@ -75,6 +84,11 @@ class Fork:
         """See ``Process``."""
         assert self._process.pid is not None
         return self._process.pid
+
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that can be read once it has ended."""
+        return self._process.sentinel
 
     @property
     def returncode(self) -> int | None:
@@ -93,23 +107,38 @@ class Fork:
     async def wait(self) -> int:
         """See ``Process``."""
         ended, loop = asyncio.Event(), asyncio.get_running_loop()
-        loop.add_reader(self._process.sentinel, ended.set)
+        loop.add_reader(self.sentinel, ended.set)
         try:
             await ended.wait()
         finally:
-            loop.remove_reader(self._process.sentinel)
+            loop.remove_reader(self.sentinel)
         code = self.returncode
         assert code is not None
         return code
 
 
-def _become(module: list[str], environment: dict[str, str], output: str) -> None:
+def run_module(
+    module: Sequence[str], environment: Mapping[str, str], seconds: float
+) -> subprocess.CompletedProcess[str]:
+    """``python -m`` to its end; raises TimeoutError when it takes longer than that."""
+    with tempfile.TemporaryDirectory() as directory:
+        output, errors = (Path(directory, name) for name in ("output", "errors"))
+        fork = Fork(module, environment, output, errors)
+        if not multiprocessing.connection.wait([fork.sentinel], seconds):
+            fork.kill()
+            raise TimeoutError(f"{module} takes too long: {output.read_text()}")
+        code = fork.returncode
+        assert code is not None
+        return subprocess.CompletedProcess(module, code, output.read_text(), errors.read_text())
+
+
+def _become(module: list[str], environment: dict[str, str], output: Path, errors: Path) -> None:
     """The body of a fork: be the module."""
     os.environ.clear()
     os.environ.update(environment)
-    file = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    for number in (1, 2):
+    for number, path in ((1, output), (2, errors)):
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         os.dup2(file, number)
-    os.close(file)
+        os.close(file)
     sys.argv = module
     runpy.run_module(module[0], run_name="__main__", alter_sys=True)
