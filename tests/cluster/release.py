@@ -10,6 +10,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kube import Object
 from tests.observed.stack import until
 from tests.support.needs import need
+from tests.support.real_server import FRUGAL
 
 RELEASE = "telemetry"
 LONGEST_SECONDS = 150
@@ -45,7 +46,7 @@ class Release:
         patience = [f"--timeout={LONGEST_SECONDS}s", *(["--wait"] if wait else [])]
         return subprocess.run(
             [str(HELM), "-n", self.namespace, verb, RELEASE, *chart, *arguments, *patience],
-            env=os.environ | {"KUBECONFIG": str(self.plane.kubeconfig)},
+            env=os.environ | FRUGAL | {"KUBECONFIG": str(self.plane.kubeconfig)},
             capture_output=True,
             text=True,
             check=False,

@@ -48,7 +48,9 @@ def found(pattern: str, path: str) -> str:
 
 PYTHON = found(r'requires-python = ">=([\d.]+)"', "pyproject.toml")
 UP = {name: each.default for name, each in inspect.signature(cli.main.up).parameters.items()}
-VALUES: dict[str, Any] = yaml.safe_load((ROOT / "charts/telemetry-stack/values.yaml").read_text())
+VALUES: dict[str, Any] = yaml.load(
+    (ROOT / "charts/telemetry-stack/values.yaml").read_text(), yaml.CSafeLoader
+)
 CHART_BROKERS = VALUES["brokers"]["replicas"]
 PROTOCOL = found(r'"version": "(\d)"', "common/http/openapi.py")
 OPENAPI = VERSION.rpartition(".")[0]

@@ -14,8 +14,10 @@ from typing import TypeVar
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "telemetry-servers"
 """Where ``make servers`` leaves what it gets."""
 POLL_SECONDS = 0.02
-FRUGAL = {"GOMAXPROCS": "1"}
-"""For servers in Go: where many share two cores, a thread that spins takes them from others."""
+FRUGAL = {"GOMAXPROCS": "1", "GOGC": "400"}
+"""For programs in Go: many share two cores, where a thread that spins takes them from others and
+memory that is collected seldom costs less than the collecting.
+"""
 
 
 class RealServer:
