@@ -25,7 +25,7 @@ run: venv ## run the whole stack on this machine (CSV=path feeds your own DCGM e
 
 test: export PYTHONDONTWRITEBYTECODE =  # processes by the hundred start from compiled modules
 test: venv ## run every test
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder
 
 check: lint types ## run the linters and the type checker
 
