@@ -11,6 +11,7 @@ from benchmarks.results import (
     Results,
     Row,
     best,
+    worst,
 )
 from cli.bench.figure import Figure
 
@@ -42,9 +43,9 @@ def head(results: Results) -> Iterator[str]:
         f"Measured {results.measured_at}, runs: {runs}, one after the other, scale "
         f"{results.scale:g}, load {results.load:g} before the first. A cell is the best run and, "
         "in brackets, the worst: what else a machine and its neighbours do only ever slows a run. "
-        "Another measurement on such a machine agrees when its best run differs by no more than "
-        f"{MOSTLY_AGREES_WITHIN:.0%} ({max(AGREES_WITHIN.values()):.0%} for {tails}): "
-        "`python -m benchmarks --check` says so, figure by figure."
+        "Another measurement on such a machine agrees when its best run lies between these, or "
+        f"beyond by no more than {MOSTLY_AGREES_WITHIN:.0%} ({max(AGREES_WITHIN.values()):.0%} for "
+        f"{tails}): `python -m benchmarks --check` says so, figure by figure."
     )
 
 
@@ -77,8 +78,7 @@ def cell(figure: Figure) -> str:
     """The best run, and the worst."""
     if len(figure.values) == 1:
         return number(best(figure))
-    worst = min(figure.values) if figure.better == "more" else max(figure.values)
-    return f"{number(best(figure))} ({number(worst)})"
+    return f"{number(best(figure))} ({number(worst(figure))})"
 
 
 def number(value: float) -> str:

@@ -17,7 +17,7 @@ from cli.bench.figure import Figure
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results.json"
 AGREES_WITHIN = {"ms": 1.0, "s to ready": 1.0}
-"""By how much the best run of another measurement may differ, by unit, as a share; mostly:"""
+"""How far beyond the runs of the page another's best may lie, by unit, as a share; mostly:"""
 MOSTLY_AGREES_WITHIN = 0.25
 PROGRAMS = {  # how each says its version, and what of that is it
     "Redis": (["redis-server", "--version"], r"v=(\S+)"),
@@ -87,10 +87,15 @@ def best(figure: Figure) -> float:
     return max(figure.values) if figure.better == "more" else min(figure.values)
 
 
+def worst(figure: Figure) -> float:
+    """The run that was disturbed most."""
+    return min(figure.values) if figure.better == "more" else max(figure.values)
+
+
 def bounds(figure: Figure) -> tuple[float, float]:
     """Between which values the best run of another measurement agrees with this one."""
     margin = 1 + AGREES_WITHIN.get(figure.unit, MOSTLY_AGREES_WITHIN)
-    return best(figure) / margin, best(figure) * margin
+    return min(figure.values) / margin, max(figure.values) * margin
 
 
 def agrees(before: Figure, now: Figure) -> bool:
