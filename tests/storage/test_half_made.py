@@ -23,14 +23,19 @@ async def killed(path: Path, call: str, number: int) -> bool:
     process = start_maker(path)
     assert process.pid is not None
     status = Path(f"/proc/{process.pid}/status")
-    await until(lambda: "State:\tT" in status.read_text())
     injection = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"]
-    tracer = await asyncio.create_subprocess_exec(*STRACE, f"--attach={process.pid}", *injection)
-    await until(lambda: "TracerPid:\t0\n" not in status.read_text())
-    os.kill(process.pid, signal.SIGCONT)
-    await tracer.wait()
-    process.join()
-    return process.exitcode != 0
+    try:
+        await until(lambda: "State:\tT" in status.read_text())
+        tracer = await asyncio.create_subprocess_exec(
+            *STRACE, f"--attach={process.pid}", *injection
+        )
+        await until(lambda: "TracerPid:\t0\n" not in status.read_text())
+        os.kill(process.pid, signal.SIGCONT)
+        await tracer.wait()
+        process.join()
+        return process.exitcode != 0
+    finally:
+        process.kill()  # one that stands still does not end with the tests
 
 
 def names_in(directory: Path) -> list[str]:
