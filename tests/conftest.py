@@ -1,11 +1,13 @@
 """What tests of several services share."""
 
+import gc
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from common import garbage
 from tests.support.influx import InfluxServer, new_bucket, running_influxd
 from tests.support.stores import OpenStore, opening_bucket, opening_db
 from tests.support.victoria import VictoriaMetrics, new_db, running_victoria
@@ -28,6 +30,15 @@ LONG = (
     "tests/proxy/",
     "tests/http/",
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and collected stays to the end, and need not be searched for cycles."""
+    with garbage.away():
+        result = yield
+    gc.freeze()
+    return result
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,7 +21,13 @@ from typing import Protocol
 _SERVICES = ("broker", "proxy", "streamer", "collector", "api")
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    [__name__, "cli.main", "common.http.server", *(f"{service}.app" for service in _SERVICES)]
+    [
+        __name__,
+        "cli.main",
+        "common.http.server",
+        *(f"{service}.app" for service in _SERVICES),
+        "tests.support.settled",
+    ]
 )
 
 

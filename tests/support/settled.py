@@ -1,0 +1,6 @@
+"""What a process that forks imports last: its forks neither search nor copy what it has."""
+
+import gc
+
+gc.collect()
+gc.freeze()
