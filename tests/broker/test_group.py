@@ -353,6 +353,19 @@ def test_a_wait_of_thousands_of_attempts_is_the_longest() -> None:
     assert group.expire(RULES.retry_last_seconds)
 
 
+def test_the_last_delivery_that_is_given_back_is_not_retried() -> None:
+    group, now = new_group(), 0.0
+    for attempt in range(1, RULES.max_deliveries + 1):
+        assert not group.doomed
+        lease = take(group, now=now)
+        assert lease.attempt == attempt
+        group.nack(lease.delivery, 0, 0, Nack("retry", 0.0), now)
+        now += 1.0
+        group.expire(now)
+    (doomed,) = group.doomed
+    assert (doomed.attempts, doomed.reason) == (RULES.max_deliveries, "DELIVERY_LIMIT")
+
+
 def test_what_was_skipped_by_a_seek_was_never_settled() -> None:
     group = new_group()
     lease = take(group)

@@ -56,6 +56,7 @@ def test_gap_is_the_first_stretch_that_is_missing(
     ranges, model = build(changes)
     start, stop = ranges.gap(*span)
     missing = [number for number in range(*span) if number not in model]
+    assert (start < stop) == bool(missing)
     assert list(range(start, stop)) == missing[: stop - start]
     assert stop == span[1] or stop in model or not missing
 
