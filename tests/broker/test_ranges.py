@@ -1,6 +1,6 @@
 """Ranges against a set."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from broker.ranges import Ranges
@@ -50,6 +50,7 @@ def test_overlap_is_the_intersection(
 
 
 @given(CHANGES, SPANS)
+@example([("add", (5, 8))], (5, 10))
 def test_gap_is_the_first_stretch_that_is_missing(
     changes: list[tuple[str, tuple[int, int]]], span: tuple[int, int]
 ) -> None:
