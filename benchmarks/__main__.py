@@ -1,6 +1,6 @@
 """The page of measurements: ``python -m benchmarks``, and with ``--check`` whether it still holds.
 
-Exit code 1 when a figure does not agree with the page, 2 when it cannot be compared.
+Exit code 1 when a figure does not agree with the page, 2 when it cannot be compared or added.
 """
 
 import argparse
@@ -11,7 +11,17 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.page import PAGE, number, page_with, tables
-from benchmarks.results import RESULTS, Results, Row, agrees, best, bounds, results_of, this_machine
+from benchmarks.results import (
+    RESULTS,
+    Results,
+    Row,
+    agrees,
+    best,
+    bounds,
+    results_of,
+    this_machine,
+    together,
+)
 from benchmarks.suite import PARTS, measure
 from common import logs
 
@@ -25,15 +35,26 @@ def main() -> int:
     if given.render:
         write_page(read_results(given.results), given.page)
         return 0
-    before = read_results(given.results) if given.check else None
+    before = read_results(given.results) if given.check or given.add else None
     if before is not None and before.machine != this_machine():
         print(f"measured on another machine, nothing to compare: {before.machine}", file=sys.stderr)
         return EXIT_INCOMPARABLE
     found = measured(given.only, given.runs, before.scale if before else given.scale)
-    if before is not None:
-        return compare(before, found)
-    given.results.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-    write_page(found, given.page)
+    code = compare(before, found) if before and given.check else 0
+    if given.add or not given.check:
+        code = keep(before, found, given) or code
+    return code
+
+
+def keep(before: Results | None, found: Results, given: argparse.Namespace) -> int:
+    """Write what was found, with the runs there were before; return the exit code."""
+    try:
+        kept = together(before, found) if before else found
+    except ValueError as error:
+        print(f"nothing to add to: {error}", file=sys.stderr)
+        return EXIT_INCOMPARABLE
+    given.results.write_bytes(msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
+    write_page(kept, given.page)
     return 0
 
 
@@ -44,6 +65,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=0.3, help="more or less of everything")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--check", action="store_true", help="measure, and compare with the page")
+    parser.add_argument(
+        "--add", action="store_true", help="measure, and add that to the page's runs"
+    )
     parser.add_argument("--render", action="store_true", help="the page from the results alone")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, default=PAGE)

@@ -41,7 +41,7 @@ def head(results: Results) -> Iterator[str]:
     yield ""
     yield (
         f"Measured {results.measured_at}, runs: {runs}, one after the other, scale "
-        f"{results.scale:g}, load {results.load:g} before the first. A cell is the best run and, "
+        f"{results.scale:g}, load {results.load:g} before them. A cell is the best run and, "
         "in brackets, the worst: what else a machine and its neighbours do only ever slows a run. "
         "Another measurement on such a machine agrees when its best run lies between these, or "
         f"beyond by no more than {MOSTLY_AGREES_WITHIN:.0%} ({max(AGREES_WITHIN.values()):.0%} for "

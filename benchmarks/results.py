@@ -73,10 +73,30 @@ def results_of(runs: Sequence[Sequence[Row]], load: float, scale: float) -> Resu
     )
 
 
+def together(before: Results, now: Results) -> Results:
+    """Two measurements of the same as one, with the runs of both.
+
+    Raises ValueError when other versions, or other rows, were measured.
+    """
+    if before.versions != now.versions:
+        raise ValueError(f"other versions were measured: {before.versions}")
+    if [(row.section, row.what) for row in before.rows] != [
+        (row.section, row.what) for row in now.rows
+    ]:
+        raise ValueError("other rows were measured")
+    return msgspec.structs.replace(
+        now,
+        release=" and ".join(dict.fromkeys((before.release, now.release))),
+        measured_at=f"{before.measured_at} and {now.measured_at}",
+        load=max(before.load, now.load),
+        rows=tuple(merged(same) for same in zip(before.rows, now.rows, strict=True)),
+    )
+
+
 def merged(rows: Sequence[Row]) -> Row:
     """The same row of several runs as one."""
     figures = (
-        msgspec.structs.replace(same[0], values=tuple(each.values[0] for each in same))
+        msgspec.structs.replace(same[0], values=tuple(run for each in same for run in each.values))
         for same in zip(*(row.figures for row in rows), strict=True)
     )
     return Row(rows[0].section, rows[0].what, tuple(figures))

@@ -19,6 +19,7 @@ from benchmarks.results import (
     bounds,
     merged,
     results_of,
+    together,
 )
 from cli.bench.figure import Figure
 
@@ -75,6 +76,9 @@ def test_a_measurement_makes_the_page_and_another_is_compared_with_it(tmp_path: 
     assert again.returncode == ("DISAGREES" in again.stdout)
     command(tmp_path, "--render")
     assert (tmp_path / "page.md").read_text() == page
+    added = command(tmp_path, "--check", "--add", "--only", "reading", "--runs", "1")
+    assert added.returncode == ("DISAGREES" in added.stdout), added.stderr
+    assert "runs: 3, one after the other" in (tmp_path / "page.md").read_text()
 
 
 def unreachable() -> list[Row]:
@@ -108,6 +112,18 @@ def test_a_cell_has_the_best_run_and_the_worst() -> None:
 def test_the_runs_of_a_row_become_one() -> None:
     rows = [Row("s", "w", (rate(value),)) for value in (1.0, 3.0, 2.0)]
     assert merged(rows).figures[0].values == (1.0, 3.0, 2.0)
+
+
+def test_two_measurements_of_the_same_are_one_with_the_runs_of_both() -> None:
+    first, second = (results(Row("s", "w", (rate(*of),))) for of in ((1.0, 3.0), (2.0,)))
+    both = together(first, msgspec.structs.replace(second, measured_at="later"))
+    assert both.rows[0].figures[0].values == (1.0, 3.0, 2.0)
+    assert both.measured_at == "2026-11-26 03:40 UTC and later"
+    assert both.release == "0.1.0 (abc)"
+    with pytest.raises(ValueError, match="other rows"):
+        together(first, results())
+    with pytest.raises(ValueError, match="other versions"):
+        together(first, msgspec.structs.replace(second, versions={"Kafka": "4"}))
 
 
 def test_agreeing_is_that_the_best_run_lies_within_the_stated_spread() -> None:
