@@ -1,8 +1,8 @@
 """Services as processes that have nothing to import: forks of one that imported everything.
 
 Each is a process like any other, with memory, descriptors and a death of its own. What it skips is
-what Python does before the first line of ``python -m SERVICE``: two thirds of the CPU time of a
-start, and tests start services by the hundred.
+what Python does before the first line of ``python -m SERVICE``: nearly all the CPU time of a start,
+and tests start services by the hundred.
 """
 
 import asyncio
