@@ -7,12 +7,12 @@ has an image of its own, since one fsync brings everything before it on the same
 import asyncio
 import contextlib
 import random
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.faults.load import TOPIC, History, drain, produce_batch, spawn
+from tests.support import still
 from tests.support.broker import BrokerProcess, broker_process
 from tests.support.client import BrokerClient
 from tests.support.mounts import after_power_cut, ext4
@@ -53,21 +53,13 @@ async def on_ext4(tmp_path: Path, **environment: str) -> AsyncIterator[OnDisk]:
 @contextlib.asynccontextmanager
 async def power_cut(on_disk: OnDisk, tmp_path: Path) -> AsyncIterator[BrokerProcess]:
     """A broker started, without any repair, from what the power cut left."""
-    pid = on_disk.broker.process.pid
-    on_disk.broker.process.send_signal(signal.SIGSTOP)
-    await until(lambda: stands_still(pid))
+    still.stop(on_disk.broker.process.pid)
     with after_power_cut(on_disk.image, tmp_path / "after") as left:
         await on_disk.broker.kill()
         async with broker_process(
             left / "data", log_dir=tmp_path, environment=NO_RESERVE
         ) as broker:
             yield broker
-
-
-def stands_still(pid: int) -> bool:
-    """Whether every thread is stopped, those in the middle of an fsync too."""
-    stats = [task / "stat" for task in Path(f"/proc/{pid}/task").iterdir()]
-    return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 @contextlib.asynccontextmanager

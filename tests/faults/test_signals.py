@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.load import TOPIC, History, drain, produce_batch, spawn
+from tests.support import still
 from tests.support.broker import BrokerProcess, broker_process
 from tests.support.client import TOKEN, BrokerClient
 
@@ -96,7 +97,7 @@ async def test_a_pause_of_the_broker_ends_leases_and_stores_nothing_twice(tmp_pa
         await client.produce(TOPIC, b"first", partition=0)
         async with client.consume(TOPIC) as events:
             held = await events.message()
-            broker.process.send_signal(signal.SIGSTOP)
+            still.stop(broker.process.pid)
             asking = asyncio.create_task(client.produce(TOPIC, b"second", **keyed))
             acking = asyncio.create_task(client.settle(TOPIC, held["receipt"]))
             await asyncio.sleep(0.7)  # the pause is the fault

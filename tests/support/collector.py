@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from tests.support import still
 from tests.support.broker import READY_POLL_SECONDS, START_SECONDS, broker_environment, free_port
 from tests.support.client import BrokerClient
 from tests.support.warm import Process, start_module
@@ -45,7 +46,7 @@ class CollectorProcess:
     def pause(self) -> None:
         """SIGSTOP."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        still.stop(self._process.pid)
 
     def go_on(self) -> None:
         """SIGCONT."""

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.support import still
 from tests.support.broker import READY_POLL_SECONDS, START_SECONDS, broker_environment
 from tests.support.client import BrokerClient
 from tests.support.warm import Process, start_module
@@ -63,7 +64,7 @@ class ServiceProcess:
     def pause(self) -> None:
         """SIGSTOP."""
         if self._process is not None and self.alive:
-            self._process.send_signal(signal.SIGSTOP)
+            still.stop(self._process.pid)
 
     def go_on(self) -> None:
         """SIGCONT."""

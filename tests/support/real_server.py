@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from tests.support import still
+
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "telemetry-servers"
 """Where ``make servers`` leaves what it gets."""
 POLL_SECONDS = 0.02
@@ -58,11 +60,13 @@ class RealServer:
 
     def pause(self) -> None:
         """SIGSTOP: it accepts and says nothing."""
-        self._signal(signal.SIGSTOP)
+        if self._runs():
+            still.stop(self.pid)
 
     def go_on(self) -> None:
         """SIGCONT."""
-        self._signal(signal.SIGCONT)
+        if self._runs():
+            os.kill(self.pid, signal.SIGCONT)
 
     @property
     def pid(self) -> int:
@@ -70,9 +74,8 @@ class RealServer:
         assert self._process is not None
         return self._process.pid
 
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(number)
+    def _runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
 
 Server = TypeVar("Server", bound=RealServer)
