@@ -98,13 +98,14 @@ class Journal:
         ``offset``, what lay between is gone: damaged on disk, or trimmed.
         """
         while (part := self._segment_of(offset)) is not None:
+            end = part.end  # before it is read: what is appended meanwhile comes next
             try:
                 records = self._read_segment(part, offset, max_bytes)
             except FileNotFoundError:
                 records = []  # it was trimmed a moment ago
             if records:
                 return records
-            offset = part.end
+            offset = end
         return []
 
     def trim(self, before: int) -> int:
@@ -236,8 +237,7 @@ class Journal:
 
     def _is_old(self, part: Segment, is_old: Callable[[int, int], bool]) -> bool:
         header = self._files.read(part.path, segment.HEADER_BYTES, frame.HEADER_BYTES)
-        whole = len(header) == frame.HEADER_BYTES
-        return whole and is_old(part.base, frame.created_at(header))
+        return len(header) == frame.HEADER_BYTES and is_old(part.base, frame.created_at(header))
 
     def _began(self, part: Segment) -> int:
         """When the first record of a segment was made; one without any is of the future."""
@@ -245,11 +245,11 @@ class Journal:
         return records[0].created_at if records else _FAR_FUTURE
 
     def _segment_of(self, offset: int) -> Segment | None:
-        return next((part for part in self._segments if offset < part.end), None)
+        """Of the segments there are now: one begun meanwhile would hide what came before it."""
+        return next((part for part in tuple(self._segments) if offset < part.end), None)
 
     def _read_segment(self, part: Segment, offset: int, max_bytes: int) -> list[Record]:
-        position = part.locate(max(offset, part.base))
-        records: list[Record] = []
+        position, records = part.locate(max(offset, part.base)), list[Record]()
         while position < part.size and not records:
             position, records = self._read_from(part, position, offset, max_bytes)
         if records:
@@ -261,8 +261,7 @@ class Journal:
     ) -> tuple[int, list[Record]]:
         """Return where reading goes on, and the records found at or above ``offset``."""
         buffer = self._files.read(part.path, position, min(max_bytes, part.size - position))
-        records: list[Record] = []
-        end = 0
+        records, end = list[Record](), 0
         for at, record in frame.decode_all(buffer, 0, part.salt):
             part.note(record.offset, position + at)
             end = at + record.size
@@ -287,7 +286,8 @@ class Journal:
         self, part: Segment, position: int, offset: int, error: frame.FrameError
     ) -> int:
         self.corrupt_frames += 1
-        rest = self._files.read(part.path, position, part.size - position)
+        size = part.size
+        rest = self._files.read(part.path, position, size - position)
         found = frame.find(rest, 1, part.salt, part.base)
         log.error(
             "damaged frame skipped",
@@ -297,4 +297,4 @@ class Journal:
             bytes=found or len(rest),
             reason=str(error),
         )
-        return part.size if found is None else position + found
+        return size if found is None else position + found

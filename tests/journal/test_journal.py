@@ -1,8 +1,10 @@
 """The journal in good health: appended, read, trimmed, opened again."""
 
 import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,6 +121,39 @@ def test_more_buffers_than_one_system_call_takes_are_written_whole(tmp_path: Pat
     journal.append([record(n, b"x") for n in range(3000)], sync=True)
     assert read_all(journal) == [(n, b"x") for n in range(3000)]
     journal.close()
+
+
+class Slow(int):
+    """An offset during whose first comparison something else happens."""
+
+    meanwhile: list[Callable[[], None]]
+
+    def __new__(cls, value: int, *meanwhile: Callable[[], None]) -> Self:
+        made = super().__new__(cls, value)
+        made.meanwhile = list(meanwhile)
+        return made
+
+    def __lt__(self, other: int) -> bool:
+        less = int(self) < other
+        while self.meanwhile:
+            self.meanwhile.pop()()
+        return less
+
+
+def test_a_reader_at_the_end_skips_nothing_when_a_segment_is_begun_meanwhile(
+    tmp_path: Path,
+) -> None:
+    journal, payloads = Journal(tmp_path, OWNER, 4096, DiskFiles()), numbered(400)
+    append(journal, payloads[0], sync=False)
+
+    def go_on() -> None:
+        for payload in payloads[1:]:
+            append(journal, payload, sync=False)
+
+    records = journal.read(Slow(1, go_on), 1000)
+    assert journal.last_base > 1
+    assert not records or records[0].offset == 1
+    assert journal.read(1, 1000)[0].offset == 1
 
 
 def test_many_threads_may_read_while_one_appends(tmp_path: Path) -> None:
