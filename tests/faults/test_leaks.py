@@ -1,7 +1,7 @@
 """Nothing grows: connections that come and go, and a while of everything at once.
 
-CHURN_SECONDS makes the while longer. Its first third has to be over when a broker's heap is as large
-as it will be, after some 15 s.
+CHURN_SECONDS makes the while longer. Its first third has to be over when a broker's heap is as
+large as it will be, after some 15 s.
 """
 
 import asyncio
