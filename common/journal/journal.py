@@ -249,7 +249,8 @@ class Journal:
         return next((part for part in tuple(self._segments) if offset < part.end), None)
 
     def _read_segment(self, part: Segment, offset: int, max_bytes: int) -> list[Record]:
-        position, records = part.locate(max(offset, part.base)), list[Record]()
+        position = part.locate(max(offset, part.base))
+        records: list[Record] = []
         while position < part.size and not records:
             position, records = self._read_from(part, position, offset, max_bytes)
         if records:
@@ -286,8 +287,7 @@ class Journal:
         self, part: Segment, position: int, offset: int, error: frame.FrameError
     ) -> int:
         self.corrupt_frames += 1
-        size = part.size
-        rest = self._files.read(part.path, position, size - position)
+        rest = self._files.read(part.path, position, part.size - position)
         found = frame.find(rest, 1, part.salt, part.base)
         log.error(
             "damaged frame skipped",
@@ -297,4 +297,4 @@ class Journal:
             bytes=found or len(rest),
             reason=str(error),
         )
-        return size if found is None else position + found
+        return part.size if found is None else position + found

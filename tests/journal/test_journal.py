@@ -156,6 +156,40 @@ def test_a_reader_at_the_end_skips_nothing_when_a_segment_is_begun_meanwhile(
     assert journal.read(1, 1000)[0].offset == 1
 
 
+class SlowFiles(DiskFiles):
+    """Files with something that happens once, after a read of one length."""
+
+    length = -1
+    meanwhile: Callable[[], None]
+
+    def read(self, path: Path, position: int, length: int) -> bytes:
+        found = super().read(path, position, length)
+        if length == self.length:
+            self.length = -1
+            self.meanwhile()
+        return found
+
+
+def test_what_is_written_while_a_damaged_end_is_stepped_over_is_read(tmp_path: Path) -> None:
+    files = SlowFiles()
+    journal, payloads = Journal(tmp_path, OWNER, 4096, files), numbered(400)
+    append(journal, b"longer than the others", sync=False)
+    begin = journal.size
+    append(journal, payloads[0], sync=False)
+    with next(tmp_path.glob("*.seg")).open("r+b") as file:
+        file.seek(begin)
+        file.write(b"\xff" * 8)
+
+    def go_on() -> None:
+        for payload in payloads:
+            append(journal, payload, sync=False)
+
+    files.length, files.meanwhile = journal.size - begin, go_on
+    records = journal.read(1, 10)
+    assert journal.last_base > 2
+    assert not records or records[0].offset == 2
+
+
 def test_many_threads_may_read_while_one_appends(tmp_path: Path) -> None:
     journal, payloads = Journal(tmp_path, OWNER, 4096, DiskFiles()), numbered(400)
 
