@@ -95,11 +95,8 @@ async def browsing(directory: Path) -> AsyncIterator[Page]:
     try:
         port = await port_of(directory / "DevToolsActivePort")
         async with aiohttp.ClientSession() as session:
-            async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-                (target,) = [page for page in await answer.json() if page["type"] == "page"]
-            async with session.ws_connect(
-                target["webSocketDebuggerUrl"], max_msg_size=MAX_MESSAGE_BYTES
-            ) as socket:
+            address = await first_page(session, port)
+            async with session.ws_connect(address, max_msg_size=MAX_MESSAGE_BYTES) as socket:
                 page = Page(socket)
                 listening = asyncio.create_task(page.listen())
                 for domain in ("Page", "Network", "Log", "Runtime"):
@@ -113,9 +110,24 @@ async def browsing(directory: Path) -> AsyncIterator[Page]:
 
 
 async def port_of(file: Path) -> int:
-    """Where a browser that has just begun listens."""
+    """Where a browser that has just begun listens: the first of the two lines it writes."""
     async with asyncio.timeout(START_SECONDS):
-        while not await asyncio.to_thread(file.exists):  # noqa: ASYNC110
+        while "\n" not in (text := await asyncio.to_thread(text_of, file)):  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
-    text = await asyncio.to_thread(file.read_text)
     return int(text.split()[0])
+
+
+def text_of(file: Path) -> str:
+    """What stands in a file by now."""
+    return file.read_text() if file.exists() else ""
+
+
+async def first_page(session: aiohttp.ClientSession, port: int) -> str:
+    """The address of the page that the browser opens at its start, once it has."""
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
+                for target in await answer.json():
+                    if target["type"] == "page":
+                        return str(target["webSocketDebuggerUrl"])
+            await asyncio.sleep(LOOK_SECONDS)
