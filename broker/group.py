@@ -159,6 +159,7 @@ class Group(Progress):
         """Return what was held or delayed until now; return how many messages became ready."""
         before = self.expired
         for lease in self.leases.due(now):
+            lease.holder.ran_out()
             self.expired += self._give_back(lease)
         return self.expired - before + self._returns.wake(now)
 
@@ -264,7 +265,11 @@ class Group(Progress):
     ) -> tuple[Lease | None, list[Span]]:
         self.expire(now)
         lease = self.leases.get(delivery)
-        return lease, self.leases.release(lease, first, last + 1) if lease else []
+        spans = self.leases.release(lease, first, last + 1) if lease else []
+        if lease:
+            count = sum(high - low for low, high in spans)
+            lease.holder.answered(count, now - lease.opened, lease.deadline - now)
+        return lease, spans
 
     def _give_back(self, lease: Lease) -> int:
         spans = self.leases.release(lease, lease.start, lease.stop)

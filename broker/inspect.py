@@ -110,6 +110,7 @@ def describe_group(partition: Partition, group: Group, now: float) -> dict[str, 
             "id": stream.member.id,
             "client": stream.member.client,
             "in_flight": stream.in_flight,
+            "max_in_flight": stream.pace.messages,
             "connected_since": to_rfc3339(stream.member.connected_at),
         }
         for stream in partition.wakers

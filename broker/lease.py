@@ -14,6 +14,12 @@ class Holder(Protocol):
     def released(self, count: int) -> None:
         """``count`` messages are no longer with this holder."""
 
+    def answered(self, count: int, waited: float, left: float) -> None:
+        """It settled ``count`` messages, or gave them back, after so many seconds of a lease."""
+
+    def ran_out(self) -> None:
+        """A lease ended before it did."""
+
 
 class Lease:
     """One delivery: messages of one partition and group that one holder has until ``deadline``.

@@ -7,6 +7,7 @@ from typing import Protocol
 from broker.commit import Committer, Draft, Stored
 from broker.group import Group
 from broker.member import Farewell, Member
+from broker.pace import Pace
 from broker.places import Places
 from broker.retention import Retention
 from broker.settings import TopicSettings, policy_of
@@ -26,6 +27,7 @@ class Waker(Protocol):
 
     group: str
     in_flight: int
+    pace: Pace
     member: Member
 
     def wake(self) -> None:

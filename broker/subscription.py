@@ -11,6 +11,7 @@ import msgspec
 from broker.group import Group
 from broker.lease import Lease
 from broker.member import Farewell, Member
+from broker.pace import Pace
 from broker.partition import Partition
 from common import logs
 from common.clock import Clock
@@ -55,6 +56,7 @@ class Subscription:
         self.member = member or Member()
         self.farewell: Farewell | None = None
         self.in_flight = 0
+        self.pace = Pace(limits.in_flight)
         self._places = places
         self._limits = limits
         self._clock = clock
@@ -88,6 +90,14 @@ class Subscription:
         self.in_flight -= count
         self._news.set()
 
+    def answered(self, count: int, waited: float, left: float) -> None:
+        """See ``Holder``."""
+        self.pace.answered(count, waited, left)
+
+    def ran_out(self) -> None:
+        """See ``Holder``."""
+        self.pace.ran_out()
+
     async def wait(self, seconds: float) -> None:
         """Return when something may be ready, or when ``seconds`` passed in silence."""
         with contextlib.suppress(TimeoutError):
@@ -107,7 +117,7 @@ class Subscription:
         return None
 
     async def _take(self, partition: Partition, group: Group) -> Handout | None:
-        room = min(self._limits.in_flight - self.in_flight, self._limits.batch)
+        room = self.pace.room(self.in_flight, self._limits.batch)
         if room <= 0:
             return None
         partition.expire_group(group)

@@ -29,14 +29,23 @@ PARTS = st.tuples(st.integers(0, 5), st.integers(0, 5)).map(sorted)
 
 
 class Holder:
-    """Counts what it has in hand, as a stream does."""
+    """Counts what it has in hand, as a stream does, and when it answered."""
 
     def __init__(self) -> None:
-        self.in_hand = 0
+        self.in_hand = self.late = 0
+        self.answers: list[tuple[int, float, float]] = []
 
     def released(self, count: int) -> None:
         """See ``broker.lease.Holder``."""
         self.in_hand -= count
+
+    def answered(self, count: int, waited: float, left: float) -> None:
+        """See ``broker.lease.Holder``."""
+        self.answers.append((count, waited, left))
+
+    def ran_out(self) -> None:
+        """See ``broker.lease.Holder``."""
+        self.late += 1
 
 
 def new_group(floor: int = 0, rules: Rules = RULES, rng: random.Random | None = None) -> Group:

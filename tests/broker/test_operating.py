@@ -148,6 +148,7 @@ async def test_members_are_shown_and_one_of_them_is_kicked(running: RunningBroke
             row = await client.books("t")
             assert row["subscribers"] == 2
             assert [member["in_flight"] for member in row["members"]] == [1, 1]
+            assert [member["max_in_flight"] for member in row["members"]] == [1, 1]
             member = min(row["members"], key=lambda member: member["id"])
             assert member["client"].startswith("127.0.0.1:")
             assert member["connected_since"].endswith("Z")

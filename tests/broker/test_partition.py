@@ -14,6 +14,7 @@ import pytest
 from broker.commit import Draft
 from broker.group import Group
 from broker.member import Farewell, Member
+from broker.pace import Pace
 from broker.partition import Partition
 from broker.surroundings import Surroundings
 from common.clock import Clock
@@ -299,6 +300,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.woken = self.in_flight = 0
+        self.pace = Pace(1)
 
     def wake(self) -> None:
         """See ``broker.partition.Waker``."""
@@ -308,6 +310,12 @@ class Listener:
         """See ``broker.partition.Waker``."""
 
     def released(self, count: int) -> None:
+        """See ``broker.lease.Holder``."""
+
+    def answered(self, count: int, waited: float, left: float) -> None:
+        """See ``broker.lease.Holder``."""
+
+    def ran_out(self) -> None:
         """See ``broker.lease.Holder``."""
 
 
