@@ -20,7 +20,7 @@ BATCH = 10
 PAUSE_SECONDS = 0.1
 RETRY_SECONDS = 0.2
 IN_FLIGHT = 200
-DELIVERY, LATE_DELIVERY = 20, 500
+DELIVERY, ALONE_DELIVERY, LATE_DELIVERY = 20, 200, 500  # a lone reader acks one after the other
 ACK_TRIES = 5
 KEPT_SHARE = 0.02
 NAME = "chaos"
@@ -56,7 +56,7 @@ class Load:
             )
             for where in places
         ]
-        self._alone = self._open(ORDERED_GROUP, DELIVERY)
+        self._alone = self._open(ORDERED_GROUP, ALONE_DELIVERY)
         self._late = self._open(LATE_GROUP, LATE_DELIVERY)
         self._sending: list[asyncio.Task[None]] = []
         self._receiving: list[asyncio.Task[None]] = []
