@@ -5,6 +5,7 @@ from typing import NamedTuple
 LOG = ("tests/journal", "tests/broker/test_partition.py", "tests/broker/test_golden.py")
 LEASES = (
     "tests/broker/test_ranges.py",
+    "tests/broker/test_pace.py",
     "tests/broker/test_group.py",
     "tests/broker/test_nack.py",
     "tests/broker/test_times.py",
@@ -33,6 +34,7 @@ _FILES = "common/journal/files.py"
 _LEASE = "broker/lease.py"
 _RANGES = "broker/ranges.py"
 _GROUP = "broker/group.py"
+_PACE = "broker/pace.py"
 _PROGRESS = "broker/progress.py"
 _RETURNS = "broker/returns.py"
 _RING = "proxy/ring.py"
@@ -171,6 +173,10 @@ MUTANTS = (
         '        if lease.attempt > self.rules.max_deliveries:\n            self._doom(spans, lease.attempt, DELIVERY_LIMIT, "never',
         LEASES,
     ),
+    Mutant(_GROUP, "            lease.holder.ran_out()\n", "", LEASES),
+    Mutant(_PACE, "waited - self._own < left", "waited - self._own < 2 * left", LEASES),
+    Mutant(_PACE, "        self._own = math.inf\n\n    def answered", "\n    def answered", LEASES),
+    Mutant(_PACE, "return 0 if crumb else room", "return room", LEASES),
     Mutant(
         _PROGRESS,
         "self.acked = Ranges(acked.overlap(self.floor, end))",
