@@ -18,7 +18,7 @@ class Holder(Protocol):
         """It settled ``count`` messages, or gave them back, after so many seconds of a lease."""
 
     def ran_out(self) -> None:
-        """A lease ended before it did."""
+        """One of its leases ended without an answer."""
 
 
 class Lease:
