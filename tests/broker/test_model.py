@@ -504,7 +504,7 @@ class QueueMachine(RuleBasedStateMachine):
             len(delivery.offsets) for delivery in model.out.values() if delivery.holder is stream
         )
         if handout is None:
-            is_full = held > 0 and stream.pace.room(held, limits.batch) <= 0
+            is_full = held > 0 and stream.pace.room(held, limits.batch) == 0
             assert is_full or not model.having(READY)
             return False
         self.check_handout(stream, model, handout, limits.in_flight - held)
