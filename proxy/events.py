@@ -14,24 +14,39 @@ BROKERS_GOODBYE = f"event: {GOODBYE_EVENT}\n".encode()
 
 
 async def whole_events(answer: aiohttp.ClientResponse, limit_bytes: int) -> AsyncIterator[bytes]:
-    """A broker's events, as many as came together, never a part of one."""
+    """A broker's events, as many as came together, never a part of one.
+
+    Raises ClientPayloadError for an event of more than ``limit_bytes``.
+    """
     held: list[bytes] = []
     size = 0
     async for chunk in answer.content.iter_any():
         if not held and chunk.endswith(EVENT_END):
-            yield chunk
+            yield within(limit_bytes, chunk)
             continue
         held.append(chunk)
         size += len(chunk)
         if not ends_event(held):
             if size > limit_bytes:
-                raise aiohttp.ClientPayloadError(f"an event is over {limit_bytes} bytes")
+                raise too_large(limit_bytes)
             continue
         text = b"".join(held)
         end = end_of_events(text)
         held = [text[end:]] if end < len(text) else []
         size = len(text) - end
-        yield text[:end]
+        yield within(limit_bytes, text[:end])
+
+
+def within(limit_bytes: int, events: bytes) -> bytes:
+    """Whole events, none of which is over the limit."""
+    if len(events) > limit_bytes and max(map(len, events.split(EVENT_END))) > limit_bytes:
+        raise too_large(limit_bytes)
+    return events
+
+
+def too_large(limit_bytes: int) -> aiohttp.ClientPayloadError:
+    """The error of an event over the limit."""
+    return aiohttp.ClientPayloadError(f"an event is over {limit_bytes} bytes")
 
 
 def ends_event(chunks: list[bytes]) -> bool:

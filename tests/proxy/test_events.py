@@ -57,6 +57,17 @@ async def test_an_event_is_passed_on_as_soon_as_the_next_begins() -> None:
     assert [piece async for piece in passed] == [first]
 
 
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_an_event_over_the_limit_is_refused_though_it_came_at_once(pieces: int) -> None:
+    small, large = sse.encode("message", "1", b"a" * 50), sse.encode("message", "2", b"b" * 99)
+    stream = small * 5 + large + small
+    chunks = [stream] if pieces == 1 else [stream[:-9], stream[-9:]]
+    with pytest.raises(aiohttp.ClientPayloadError, match="over 100 bytes"):
+        async for _ in whole_events(answer_of(chunks), 100):
+            raise AssertionError("all of it came together")
+    assert [piece async for piece in whole_events(answer_of([small * 5]), 100)] == [small * 5]
+
+
 async def test_an_event_without_an_end_is_not_held_for_ever() -> None:
     with pytest.raises(aiohttp.ClientPayloadError, match="over 100 bytes"):
         async for _ in whole_events(answer_of([b"data: 0123456789"] * 10), 100):
