@@ -13,8 +13,8 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -29,6 +29,7 @@ BATCH = 20
 LARGEST_BYTES = 2000
 CATCH_UP_SECONDS = 0.2
 SAMPLES = 60
+LONGEST = 3  # whiles
 SLACK_BYTES = 8 << 20
 LOGS_SLACK_BYTES = 100 << 20
 # Everything that is bounded is bounded low, so that it is full before the first third is over.
@@ -140,22 +141,43 @@ async def again_and_again(url: str, token: str, act: Act, seed: int) -> None:
                     await act(session, chance)
 
 
-async def churn(url: str, token: str, pid: int, seconds: float) -> list[Usage]:
-    """Come and go for a while; return what the broker held at SAMPLES moments."""
+@asynccontextmanager
+async def churning(url: str, token: str) -> AsyncIterator[None]:
+    """Everything comes and goes, all at once."""
     acts: list[Act] = [produce, produce, consume, consume, consume, look, catch_up]
     tasks = [
         asyncio.create_task(again_and_again(url, token, act, seed))
         for seed, act in enumerate(acts, start=1)
     ]
-    began, held = time.monotonic(), []
     try:
-        for number in range(1, SAMPLES + 1):
-            await asyncio.sleep(max(0.0, began + number * seconds / SAMPLES - time.monotonic()))
-            held.append(await usage_of(pid, url))
+        yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def watch(url: str, pid: int, seconds: float) -> list[Usage]:
+    """What the broker holds at SAMPLES moments of a while."""
+    began, held = time.monotonic(), []
+    for number in range(1, SAMPLES + 1):
+        await asyncio.sleep(max(0.0, began + number * seconds / SAMPLES - time.monotonic()))
+        held.append(await usage_of(pid, url))
+    return held
+
+
+async def churn(url: str, token: str, pid: int, seconds: float) -> list[Usage]:
+    """What the broker held at moments of a while of everything, LONGEST whiles if it still grows.
+
+    A heap that warms up comes to an end, later on a busy machine; a leak shows the more, the longer
+    the thirds are.
+    """
+    held: list[Usage] = []
+    async with churning(url, token):
+        for _ in range(LONGEST):
+            held += await watch(url, pid, seconds)
+            if not growth(held):
+                break
     return held
 
 

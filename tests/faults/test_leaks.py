@@ -1,7 +1,7 @@
 """Nothing grows: connections that come and go, and a while of everything at once.
 
-CHURN_SECONDS makes the while longer. Its first third has to be over when a broker's heap is as
-large as it will be, after some 15 s.
+CHURN_SECONDS makes the while longer. By the end of its first third a broker's heap should be as
+large as it will be, after some 15 s; where it is not, the while goes on.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.churn import OPTIONS, churn, growth, show
+from benchmarks.churn import LONGEST, OPTIONS, churn, growth, show
 from benchmarks.usage import Usage, usage_of
 from tests.support.broker import BrokerProcess, broker_process
 from tests.support.client import TOKEN, BrokerClient
@@ -81,7 +81,7 @@ async def test_two_thousand_consumers_come_and_go_and_leave_nothing(tmp_path: Pa
     assert sum(row["in_flight"] for row in rows) == 0
 
 
-@pytest.mark.timeout(CHURN_SECONDS + 100)
+@pytest.mark.timeout(LONGEST * CHURN_SECONDS + 100)
 async def test_a_while_of_everything_at_once_leaves_the_broker_as_it_was(tmp_path: Path) -> None:
     async with broker_process(tmp_path / "data", environment=OPTIONS) as broker:
         held = await churn(broker.url, TOKEN, broker.process.pid, CHURN_SECONDS)
