@@ -1,6 +1,7 @@
 """Looking at the cluster through the proxy: topics, groups, messages, placement."""
 
 import asyncio
+from collections.abc import Coroutine, Iterable
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -68,9 +69,7 @@ class Everywhere:
         body = await read_body(scope, receive, MAX_TOPIC_BODY)
         target = f"{quote(scope['path'])}?" + urlencode(given)
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        answers = await asyncio.gather(
-            *(self._ask(member, method, target, body) for member in members)
-        )
+        answers = await answers_of(self._ask(member, method, target, body) for member in members)
         found = {
             member.name: answer
             for member, answer in zip(members, answers, strict=True)
@@ -130,8 +129,8 @@ class PutTopic:
             members = self._proxy.members.listed()
         target = f"/topics/{quote(name)}"
         try:
-            answers = await asyncio.gather(
-                *(self._proxy.ask(member, "PUT", target, body) for member in members)
+            answers = await answers_of(
+                self._proxy.ask(member, "PUT", target, body) for member in members
             )
         finally:
             self._proxy.topics.forget(name)
@@ -158,6 +157,15 @@ class ListMessages:
             member = order[0] if order else self._proxy.members.some()
         target = "/messages?" + urlencode(given)
         await send_json(send, await self._proxy.ask(member, "GET", target))
+
+
+async def answers_of(asked: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """Every answer, in order; an error is raised once no request is under way any more."""
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers
 
 
 def merge_topics(rows: list[Any]) -> list[Any]:

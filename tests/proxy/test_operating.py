@@ -87,6 +87,8 @@ async def test_a_broker_that_missed_the_growth_hears_of_it_with_the_first_produc
     await trio.until_ready_is("broker-1", False)
     body = msgspec.json.encode({"partitions": 12})
     assert (await trio.client.request("PUT", "/topics/t", data=body)).status == 503
+    for name in ("broker-0", "broker-2"):  # nothing is under way any more
+        assert len(trio.brokers[name].broker.topics.get("t").partitions) == 12
     await trio.gates["broker-1"].open()
     await trio.until_ready_is("broker-1", True)
     partition = await trio.partition_of("broker-1")
