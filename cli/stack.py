@@ -1,8 +1,7 @@
 """A whole stack on this machine: which processes, with which options, in which order."""
 
 import os
-import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ import aiohttp
 import msgspec
 
 from cli.engine import EngineGroup
+from cli.ports import lasting_ports
 from cli.secrets import Secrets, ensure_secrets
 from cli.supervisor import Child, ProcessPlan, StackError, Supervisor
 from cli.tls import TlsOptions
@@ -162,17 +162,18 @@ async def open_stack(plan: StackPlan) -> AsyncIterator[Stack]:
 def process_plans(plan: StackPlan, secrets: Secrets, scheme: str) -> list[ProcessPlan]:
     """Every process, in the order of starting."""
     starting = partial(ProcessPlan, scheme=scheme)
-    carriers = [] if plan.engine else queue_plans(plan, scheme)
+    ports = lasting_ports(but=(plan.proxy_port, plan.api_port))
+    carriers = [] if plan.engine else queue_plans(plan, scheme, ports)
     queue = {"QUEUE_URL": plan.engine or carriers[-1].url, "MSG_QUEUE_TOPIC": TOPIC}
     store = store_environment(plan)
-    plans = [*carriers, collector_plan(plan, {**queue, **store}, scheme)]
+    plans = [*carriers, collector_plan(plan, {**queue, **store}, scheme, next(ports))]
     if plan.api_port is not None:
         keys = {"API_KEYS_FILE": str(secrets.api_keys)}
         plans.append(
-            starting("api", "api", {**store, **queue, **keys}, plan.api_port or free_port())
+            starting("api", "api", {**store, **queue, **keys}, plan.api_port or next(ports))
         )
     if plan.feed is not None:
-        plans.append(starting("streamer", "streamer", {**queue, **plan.feed}, free_port()))
+        plans.append(starting("streamer", "streamer", {**queue, **plan.feed}, next(ports)))
     return plans
 
 
@@ -193,24 +194,28 @@ def store_environment(plan: StackPlan) -> dict[str, str]:
     return {"STORE": plan.store} | {name: os.environ[name] for name in names}
 
 
-def queue_plans(plan: StackPlan, scheme: str) -> list[ProcessPlan]:
+def queue_plans(plan: StackPlan, scheme: str, ports: Iterator[int]) -> list[ProcessPlan]:
     """The brokers, and the proxy in front of them."""
-    brokers = [broker_plan(plan, f"broker-{index}", scheme) for index in range(plan.brokers)]
+    brokers = [
+        broker_plan(plan, f"broker-{index}", scheme, next(ports)) for index in range(plan.brokers)
+    ]
     listed = ",".join(f"{broker.name}={broker.url}" for broker in brokers)
-    port = plan.proxy_port or free_port()
+    port = plan.proxy_port or next(ports)
     return [*brokers, ProcessPlan("proxy", "proxy", {"BROKERS": listed}, port, scheme)]
 
 
-def broker_plan(plan: StackPlan, name: str, scheme: str) -> ProcessPlan:
+def broker_plan(plan: StackPlan, name: str, scheme: str, port: int) -> ProcessPlan:
     """One broker on a directory of its own."""
     environment = {"BROKER_NAME": name, "DATA_DIR": str(plan.data_dir / name)}
-    return ProcessPlan(name, "broker", environment, free_port(), scheme)
+    return ProcessPlan(name, "broker", environment, port, scheme)
 
 
-def collector_plan(plan: StackPlan, environment: Mapping[str, str], scheme: str) -> ProcessPlan:
+def collector_plan(
+    plan: StackPlan, environment: Mapping[str, str], scheme: str, port: int
+) -> ProcessPlan:
     """The collector with its spool."""
     own = {"DATA_DIR": str(plan.data_dir / "collector"), "CONSUMER_GROUP": GROUP}
-    return ProcessPlan("collector", "collector", {**environment, **own}, free_port(), scheme)
+    return ProcessPlan("collector", "collector", {**environment, **own}, port, scheme)
 
 
 def base_environment(secrets: Secrets) -> dict[str, str]:
@@ -229,10 +234,3 @@ def targets_of(plans: Sequence[ProcessPlan]) -> dict[str, list[str]]:
     for plan in plans:
         found.setdefault(plan.service, []).append(f"127.0.0.1:{plan.port}")
     return found
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

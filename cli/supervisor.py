@@ -8,6 +8,8 @@ from pathlib import Path
 
 import aiohttp
 
+from cli.ports import is_free
+
 FIRST_RESTART_SECONDS = 0.2
 LAST_RESTART_SECONDS = 5.0
 STEADY_SECONDS = 10.0
@@ -64,7 +66,11 @@ class Child:
         return self._process.pid if self._process else None
 
     async def start(self) -> None:
-        """Start it, and keep starting it."""
+        """Start it, and keep starting it; raises StackError when somebody else has its port."""
+        if not is_free(self.plan.port):
+            raise StackError(
+                f"{self.plan.name} cannot have port {self.plan.port}: address already in use"
+            )
         await self._spawn()
         self._watcher = asyncio.create_task(self._watch(), name=f"watch {self.plan.name}")
 

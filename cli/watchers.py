@@ -1,12 +1,12 @@
 """Prometheus and Grafana beside a local stack, where somebody has installed them."""
 
 import shutil
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from cli.ports import is_free, lasting_ports
 from cli.provisioning import (
     DASHBOARDS,
     write_prometheus,
@@ -148,12 +148,4 @@ def home_flags(binary: Path) -> tuple[str, ...]:
 
 def port_near(wanted: int) -> int:
     """The port that people expect, or a free one when somebody has it."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise StackError("this machine has no free port")
+    return wanted if is_free(wanted) else next(lasting_ports())

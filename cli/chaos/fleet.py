@@ -10,8 +10,8 @@ import msgspec
 
 from cli.chaos.link import Link
 from cli.chaos.plan import LATE_GROUP, RAW_TOPIC, ChaosPlan, Settings
-from cli.chaos.ports import lasting_port
 from cli.chaos.process import ServiceProcess
+from cli.ports import lasting_ports
 from cli.secrets import ensure_secrets
 from cli.stack import GROUP, TOPIC, base_environment
 from cli.supervisor import StackError
@@ -42,6 +42,7 @@ class Fleet:
         self._list = directory / "brokers"
         self._listed: list[str] = []
         self._made = 0
+        self._ports = lasting_ports()
         directory.mkdir(parents=True, exist_ok=True)
         token = ensure_secrets(directory / "secrets").service_token
         self.token = token.read_text(encoding="utf-8").strip()
@@ -86,7 +87,7 @@ class Fleet:
         self._made += 1
         environment = {"BROKER_NAME": name, **self.settings.broker}
         broker = self._process(name, "broker", environment)
-        link = self.links[name] = Link(broker.port)
+        link = self.links[name] = Link(next(self._ports), broker.port)
         self.brokers[name] = broker
         await link.open()
         await broker.start()
@@ -140,7 +141,7 @@ class Fleet:
     def _process(self, name: str, service: str, environment: Mapping[str, str]) -> ServiceProcess:
         given = {**self._environment, **environment}
         return ServiceProcess(
-            name, service, self.directory, lasting_port(), given, self._plan.child
+            name, service, self.directory, next(self._ports), given, self._plan.child
         )
 
     def _proxy(self, name: str) -> ServiceProcess:

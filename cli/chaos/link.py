@@ -5,7 +5,7 @@ import contextlib
 import socket
 import struct
 
-from cli.chaos.ports import HOST, lasting_port
+from cli.ports import HOST
 
 CHUNK_BYTES = 1 << 16
 
@@ -13,10 +13,10 @@ _RESET_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class Link:
-    """Forwards connections to a port of this machine; it keeps its own port when it is shut."""
+    """Forwards connections to a port of this machine; it keeps ``port`` when it is shut."""
 
-    def __init__(self, target_port: int) -> None:
-        self.port = lasting_port()
+    def __init__(self, port: int, target_port: int) -> None:
+        self.port = port
         self._target_port = target_port
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()

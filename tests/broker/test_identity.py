@@ -12,8 +12,9 @@ from common.journal import position
 from common.journal.files import DiskFiles
 from common.options import env_name
 from tests.broker.test_process import refused
-from tests.support.broker import broker_options, free_port, running_broker
+from tests.support.broker import broker_options, running_broker
 from tests.support.client import TOKEN
+from tests.support.ports import free_port
 from tests.support.serving import NotStartedError
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.support.broker import BrokerProcess, broker_process, free_port
+from tests.support.broker import BrokerProcess, broker_process
 from tests.support.client import TOKEN, BrokerClient
+from tests.support.ports import free_port
 
 STREAMS = 50
 STOP_SECONDS = 5.0

@@ -10,8 +10,9 @@ from pydantic import SecretStr
 
 from common.errors import BrokerUnreachable, TopicConflict, Unauthorized
 from common.queue.http import HttpConsumer, HttpProducer, as_error, read_batch
-from tests.support.broker import RunningBroker, broker_process, free_port
+from tests.support.broker import RunningBroker, broker_process
 from tests.support.client import TOKEN
+from tests.support.ports import free_port
 
 PAYLOADS = [b"plain", "\u2028 \N{GRINNING FACE}".encode(), b"\xff binary", b"in\rside", b"nul\0"]
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import socket
 import stat
 import subprocess
 import urllib.request
@@ -13,14 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import Started, children_of, started, telemetry
+from tests.support.ports import free_port
 
 OWNER_ONLY = 0o600
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -124,13 +118,11 @@ def test_a_second_stack_on_the_same_data_is_refused(stack: Started, home: Path) 
     assert "another stack" in done.stdout
 
 
-def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        ports = ["--api-port", str(free_port()), "--proxy-port", port]
-        done = telemetry("up", "--gpus", "0", "--data-dir", str(tmp_path / "data"), *ports)
+def test_a_port_that_another_stack_has_is_said_at_once(stack: Started, tmp_path: Path) -> None:
+    """Though that one answers there, and says that it is ready."""
+    port = address(stack, "queue").rpartition(":")[2]
+    done = telemetry(
+        "up", "--gpus", "0", "--data-dir", str(tmp_path / "data"), "--proxy-port", port
+    )
     assert done.returncode == 3
-    assert "proxy ended" in done.stdout
-    assert "address already in use" in done.stdout
+    assert f"proxy cannot have port {port}: address already in use" in done.stdout

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO
 
 from tests.cluster.kube import MERGE, STRATEGIC, Kube, KubeError
-from tests.observed.stack import free_port, until
+from tests.observed.stack import until
 from tests.support.needs import need, need_programs
+from tests.support.ports import free_port
 from tests.support.real_server import CACHE, FRUGAL
 
 PROGRAMS = CACHE / "kubernetes"

@@ -22,8 +22,9 @@ from common.errors import all_errors
 from common.journal.files import AppendFile, DiskFiles
 from common.keys import create_key, save_keys
 from common.lifecycle import Lifecycle
-from tests.support.broker import free_port, running_broker
+from tests.support.broker import running_broker
 from tests.support.client import TOKEN, Answer, BrokerClient
+from tests.support.ports import free_port
 from tests.support.proxy import running_proxy
 from tests.support.serving import running
 

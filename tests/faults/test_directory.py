@@ -10,9 +10,10 @@ import pytest
 
 from common.journal import segment
 from tests.faults.load import History, drain
-from tests.support.broker import BrokerProcess, broker_process, free_port
+from tests.support.broker import BrokerProcess, broker_process
 from tests.support.client import BrokerClient
 from tests.support.needs import need_programs
+from tests.support.ports import free_port
 
 
 def as_anybody() -> list[str]:

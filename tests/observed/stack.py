@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import socket
 import subprocess
 import time
 import urllib.error
@@ -17,6 +16,7 @@ import yaml
 
 from tests.cli.command import Started, children_of, started
 from tests.observed.pages import ALERTS
+from tests.support.ports import free_port
 
 SERVICES = ("broker", "proxy", "collector", "api", "streamer")
 LIMIT_SECONDS = 60.0
@@ -156,10 +156,3 @@ def status_of(url: str, headers: dict[str, str]) -> int:
             return int(it.status)
     except urllib.error.HTTPError as error:
         return error.code
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,9 +11,10 @@ import aiohttp
 import msgspec
 import pytest
 
-from tests.support.broker import free_port, running_broker
+from tests.support.broker import running_broker
 from tests.support.client import Answer, Events, payload
 from tests.support.network import Network, network
+from tests.support.ports import free_port
 from tests.support.process import ServiceProcess
 from tests.support.proxy import RunningProxy, running_proxy, until
 

@@ -11,8 +11,8 @@ from common.queue.address import QueueAddress
 from tests.queue.commands import Commands
 from tests.queue.contract import Contract, client, topic
 from tests.queue.kills import kill_everything
-from tests.support.broker import free_port
 from tests.support.kafka import RECORD_BYTES, SESSION_MS, USER, KafkaServer, running_kafka
+from tests.support.ports import free_port
 
 __all__ = ["client", "topic"]
 

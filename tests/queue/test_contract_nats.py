@@ -11,7 +11,6 @@ from common.queue.address import QueueAddress
 from tests.queue.commands import Commands
 from tests.queue.contract import Contract, client, topic
 from tests.queue.kills import kill_everything
-from tests.support.broker import free_port
 from tests.support.nats import (
     ACK_WAIT_SECONDS,
     MAX_PAYLOAD,
@@ -20,6 +19,7 @@ from tests.support.nats import (
     NatsServer,
     running_nats,
 )
+from tests.support.ports import free_port
 
 __all__ = ["client", "topic"]
 

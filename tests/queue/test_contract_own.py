@@ -13,8 +13,9 @@ from pydantic import SecretStr
 
 from common.queue.address import QueueAddress
 from tests.queue.contract import Contract, client, topic
-from tests.support.broker import broker_environment, free_port
+from tests.support.broker import broker_environment
 from tests.support.client import TOKEN, BrokerClient
+from tests.support.ports import free_port
 
 START_SECONDS = 30.0
 POLL_SECONDS = 0.02

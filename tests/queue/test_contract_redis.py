@@ -10,7 +10,7 @@ from common.queue.address import QueueAddress
 from tests.queue.commands import Commands
 from tests.queue.contract import Contract, client, topic
 from tests.queue.kills import kill_everything
-from tests.support.broker import free_port
+from tests.support.ports import free_port
 from tests.support.redis import RedisServer, running_redis
 
 PARAMETERS = "partitions=4&max_deliveries=3"

@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from tests.support.broker import free_port
 from tests.support.client import BrokerClient
+from tests.support.ports import free_port
 from tests.support.process import ServiceProcess
 from tests.support.proxy import cluster
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.command import Started, started
-from tests.support.broker import free_port
+from tests.support.ports import free_port
 from tests.support.redis import PASSWORD, QUOTED, RedisServer, running_redis
 
 RECORD = {"uuid": "GPU-posted", "metric": "power", "value": 42.0, "time": "2025-07-18T20:42:34Z"}

@@ -6,7 +6,7 @@ from pydantic import SecretStr, ValidationError
 from common.errors import StoreUnavailable
 from common.storage.factory import open_store
 from common.storage.options import StoreOptions
-from tests.support.broker import free_port
+from tests.support.ports import free_port
 
 WHERE = {
     "influxdb_url": "http://influx.example:8086",

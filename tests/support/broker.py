@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from broker.options import BrokerOptions
 from common.clock import Clock
 from common.lifecycle import Lifecycle
 from tests.support.client import TOKEN, BrokerClient
+from tests.support.ports import free_port
 from tests.support.serving import running
 from tests.support.warm import Process, start_module
 
@@ -142,10 +142,3 @@ def broker_environment(data_dir: Path, port: int) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     ours = {"DATA_DIR": str(data_dir), "PORT": str(port), "SERVICE_TOKEN": TOKEN}
     return kept | ours | {"PYTHONPATH": str(Path(__file__).parents[2])}
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from tests.support.broker import free_port
 from tests.support.needs import need
+from tests.support.ports import free_port
 from tests.support.real_server import RealServer, program_of, running
 
 ORG = "fleet"

@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.broker import free_port
 from tests.support.needs import need, need_programs
+from tests.support.ports import free_port
 from tests.support.real_server import CACHE, RealServer, listens, running
 
 CLUSTER = "MkU3OEVBNTcwNTJENDM2Qg"

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from tests.support.broker import free_port
 from tests.support.needs import need
+from tests.support.ports import free_port
 from tests.support.real_server import RealServer, listens, program_of, running
 
 PROGRAM = "nats-server"

@@ -9,10 +9,10 @@ import redis
 from pydantic import SecretStr
 
 from common.queue.address import QueueAddress
-from tests.support.broker import free_port
 from tests.support.certificates import Certificates
 from tests.support.client import TOKEN
 from tests.support.needs import need
+from tests.support.ports import free_port
 from tests.support.real_server import RealServer, running
 
 PASSWORD = "a password: of/a?test@"

@@ -9,8 +9,9 @@ from typing import Any
 
 import aiohttp
 
-from tests.support.broker import READY_POLL_SECONDS, START_SECONDS, broker_environment, free_port
+from tests.support.broker import READY_POLL_SECONDS, START_SECONDS, broker_environment
 from tests.support.client import BrokerClient
+from tests.support.ports import free_port
 from tests.support.warm import Process, start_module
 
 

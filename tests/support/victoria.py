@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.support.broker import free_port
 from tests.support.needs import need_programs
+from tests.support.ports import free_port
 from tests.support.real_server import RealServer, running
 
 PROGRAM = "victoria-metrics"
