@@ -15,10 +15,10 @@ def lasting_ports(but: Collection[int | None] = ()) -> Iterator[int]:
     """Ports nobody listens on, one after the other, and that no connection is given meanwhile.
 
     Those of the kernel's own choice would be anybody's again until a process listens: a sibling's,
-    or that of a connection going out.
+    or that of a connection going out. Where the kernel may give any port, there is nothing better.
     """
-    last = min(LAST, int(_EPHEMERAL.read_text().split()[0]))
-    free = free_ports(range(FIRST, last))
+    kernels = int(_EPHEMERAL.read_text().split()[0])
+    free = free_ports(range(FIRST, min(LAST, kernels) if kernels > FIRST else LAST))
     return (port for port in free if port not in but)
 
 
