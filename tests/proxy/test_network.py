@@ -112,7 +112,7 @@ async def test_a_cable_that_loses_a_third_loses_no_message(tmp_path: Path) -> No
     patient = {"probe_timeout_seconds": 20.0, "connect_seconds": 20.0, "request_seconds": 40.0}
     async with apart(tmp_path, **patient) as it:
         far = await it.partition_of("far")
-        it.cable.drop("input", 30)
+        it.cable.drop("input", each=3)
         sent = [b"%d" % number for number in range(10)]
         async with it.proxy.client.consume("t") as events:
             answers = await asyncio.gather(*(it.produce(far, body) for body in sent))
