@@ -14,6 +14,7 @@ from common import logs
 from common.errors import BrokerUnreachable, InvalidRequest, TelemetryError
 from common.http.answers import send_bytes
 from common.http.body import ClientGone
+from common.http.pool import ConnectionPool
 from common.http.tls import client_context
 from common.queue.http import as_error
 from proxy.member import Member
@@ -65,9 +66,7 @@ class Upstream:
         token = options.service_token.get_secret_value()
         self.session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {token}"},
-            connector=aiohttp.TCPConnector(
-                limit=0, ssl=client_context(options.tls_ca_file) or True
-            ),
+            connector=ConnectionPool(client_context(options.tls_ca_file)),
             trust_env=False,
             auto_decompress=False,
             read_bufsize=READ_BYTES,

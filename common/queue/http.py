@@ -13,6 +13,7 @@ from common import logs, ndjson
 from common.clock import SystemClock
 from common.errors import BrokerUnreachable, TelemetryError, all_errors
 from common.http import sse
+from common.http.pool import ConnectionPool
 from common.queue.base import Delivery, Letter, Produced, Settled
 from common.queue.letters import requests_of
 from common.retry import Backoff
@@ -198,7 +199,7 @@ def open_session(
         base_url,
         headers={"Authorization": f"Bearer {token.get_secret_value()}"},
         timeout=aiohttp.ClientTimeout(total=total_seconds, sock_connect=CONNECT_SECONDS),
-        connector=aiohttp.TCPConnector(limit=0, ssl=tls or True),
+        connector=ConnectionPool(tls),
         trust_env=False,
         auto_decompress=False,
     )
