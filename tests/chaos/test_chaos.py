@@ -205,8 +205,10 @@ def test_a_process_that_grows_is_named() -> None:
     audit = Audit()
     for second in range(300):
         audit.note_at(second, ("flat", 1), 100 << 20, 20)
+        audit.note_at(second, ("bursts", 1), 100 << 20, 120 if 235 < second < 290 else 20)
         audit.note_at(second, ("grows", 1), (100 + second) << 20, 20)
         audit.note_at(second, ("leaks", 1), 100 << 20, 20 + second)
+        audit.note_at(second, ("leaks", 2), (100 << 20) + (second << 10), 20)
         if second < 90:
             audit.note_at(second, ("young", 1), (100 + 9 * second) << 20, 20)
     assert [leak.split()[0] for leak in audit.leaks()] == ["grows", "leaks"]
