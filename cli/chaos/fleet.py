@@ -68,6 +68,10 @@ class Fleet:
         """One process."""
         return next(process for process in self.all() if process.name == name)
 
+    def is_listed(self, broker: str) -> bool:
+        """Whether a broker is one of those that the proxies are told."""
+        return broker in self._listed
+
     async def start(self) -> None:
         """Start everything."""
         await self.start_queue()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import random
+from collections.abc import Callable
 
 from pydantic import SecretStr
 
@@ -34,11 +35,17 @@ class Load:
 
     They share a group, in which a few deliveries are kept without an ack. Another consumer is alone
     in a group of its own and looks at the order. A third group reads now and then: what the brokers
-    forget, it never sees.
+    forget, it never sees. ``is_listed`` says whether a broker is one of those that proxies know.
     """
 
     def __init__(
-        self, proxy_urls: list[str], token: str, partitions: int, oracle: Oracle, seed: int
+        self,
+        proxy_urls: list[str],
+        token: str,
+        partitions: int,
+        oracle: Oracle,
+        seed: int,
+        is_listed: Callable[[str], bool],
     ) -> None:
         self.order = Order()
         self._clock = clock = SystemClock()
@@ -47,6 +54,7 @@ class Load:
         ways = [(url, False) for url in proxy_urls] + [(proxy_urls[0], True)]
         self._oracle = oracle
         self._partitions = partitions
+        self._is_listed = is_listed
         self._rng = random.Random(seed)  # noqa: S311  no secret
         places = [QueueAddress(url, secret, direct=direct) for url, direct in ways]
         self._producers = [open_producer(where, clock) for where in places]
@@ -167,7 +175,8 @@ class Load:
             except TelemetryError as error:
                 await wait_or_raise(error)
             else:
-                self._oracle.refused.update(settled.refused.values())
+                for receipt, why in settled.refused.items():
+                    self._oracle.refuse(why, self._is_listed(parse_receipt(receipt).broker))
                 return not settled.refused
         return False
 

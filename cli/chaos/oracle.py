@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import xxhash
 
 FILLING = 8
+MISROUTED, UNROUTED = "WRONG_BROKER", "UNKNOWN_BROKER"
 
 Place = tuple[str, int]  # broker, partition
 
@@ -22,7 +23,8 @@ class Oracle:
 
     What was tried and not answered may be there or not. ``late`` has what came to a group that
     reads seldom: what the brokers forgot meanwhile is not in it. ``settled`` has what was acked in
-    the group whose consumers keep some.
+    the group whose consumers keep some. ``refused`` counts the receipts of acks by reason,
+    ``astray`` those that did not get to the broker that gave them although it was there.
     """
 
     tried: set[str] = field(default_factory=set)
@@ -31,6 +33,7 @@ class Oracle:
     late: set[str] = field(default_factory=set)
     mangled: list[bytes] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
+    astray: Counter[str] = field(default_factory=Counter)
     kept: dict[str, int] = field(default_factory=dict)
     settled: set[str] = field(default_factory=set)
 
@@ -56,6 +59,15 @@ class Oracle:
         Unless another has acked them: a consumer that was held up may keep what is no more its own.
         """
         self.kept.update({name: self.delivered[name] for name in names})
+
+    def refuse(self, why: str, listed: bool) -> None:
+        """A receipt was refused; ``listed`` is whether the broker that gave it is one of the list.
+
+        One that left is known to no proxy: whoever acks there had acked before, or had no lease.
+        """
+        self.refused[why] += 1
+        if why == MISROUTED or (why == UNROUTED and listed):
+            self.astray[why] += 1
 
     def lost(self) -> set[str]:
         """Answered 2xx, and never seen by one of the groups."""

@@ -10,7 +10,6 @@ from cli.chaos.plan import ChaosPlan, Settings
 from cli.chaos.points import Compared
 
 SHOWN = 5
-MISROUTED = ("WRONG_BROKER", "UNKNOWN_BROKER")
 
 
 class Broken(NamedTuple):
@@ -47,7 +46,6 @@ class Outcome:
 
     def _queue(self) -> list[Broken]:
         oracle, order, audit = self.oracle, self.order, self.audit
-        misrouted = {why: oracle.refused[why] for why in MISROUTED if oracle.refused[why]}
         given_up = [f"{count} {what}" for what, count in audit.given_up.items()]
         return [
             *_if(oracle.lost(), "P1 acks, P2 at least once", "answered and never delivered"),
@@ -57,7 +55,7 @@ class Outcome:
             *_if(order.twice, "P4 no doubles", "stored twice by one broker"),
             *_if(order.wrong, "P5 order", "out of order"),
             *_if(oracle.never_again(), "P6 visibility", "kept too long and never back"),
-            *_if(misrouted, "P12 proxy", "kinds of acks that went astray"),
+            *_if(oracle.astray, "P12 proxy", "kinds of acks that went astray"),
             *_if(audit.imbalances, "P16 books balance", "places whose books do not balance"),
         ]
 

@@ -61,6 +61,7 @@ class Run:
             outcome.settings.partitions,
             outcome.oracle,
             plan.seed,
+            self.fleet.is_listed,
         )
         outcome.order = self._load.order
         self._looking: asyncio.Task[None] | None = None

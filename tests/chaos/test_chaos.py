@@ -138,7 +138,7 @@ def test_the_verdict_names_every_promise_that_was_broken() -> None:
     outcome.oracle.keep([outcome.oracle.deliver(payload_of("a"))])
     outcome.oracle.deliver(payload_of("x"))
     outcome.oracle.deliver(payload_of("c")[:-1])
-    outcome.oracle.refused["WRONG_BROKER"] += 1
+    outcome.oracle.refuse("WRONG_BROKER", listed=True)
     outcome.order = Order()
     outcome.order.look("broker-0", 0, 5, 1, ["a"])
     outcome.order.look("broker-0", 0, 3, 1, ["b"])
@@ -153,6 +153,21 @@ def test_the_verdict_names_every_promise_that_was_broken() -> None:
     wanted = [*queue, *4 * ["P13"], "P11", "P2,", "no"]
     assert [promise.split()[0] for promise in found] == wanted
     assert all(f"BROKEN {promise}" in render(outcome) for promise in found)
+
+
+@pytest.mark.parametrize(
+    ("why", "listed", "astray"),
+    [
+        ("STALE", True, False),
+        ("WRONG_BROKER", False, True),
+        ("UNKNOWN_BROKER", True, True),
+        ("UNKNOWN_BROKER", False, False),
+    ],
+)
+def test_an_ack_to_a_broker_that_left_is_not_astray(why: str, listed: bool, astray: bool) -> None:
+    oracle = Oracle()
+    oracle.refuse(why, listed)
+    assert (oracle.refused, bool(oracle.astray)) == ({why: 1}, astray)
 
 
 def test_order_is_forgotten_where_the_power_was_cut() -> None:

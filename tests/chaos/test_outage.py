@@ -153,7 +153,7 @@ async def ack(consumer: Consumer, delivery: Delivery) -> Settled:
 async def test_a_rolling_restart_loses_nothing_and_keeps_the_order(tmp_path: Path) -> None:
     async with fleet(tmp_path) as running:
         oracle = Oracle()
-        load = Load(running.proxy_urls, running.token, PARTITIONS, oracle, seed=1)
+        load = Load(running.proxy_urls, running.token, PARTITIONS, oracle, 1, lambda _: True)
         load.start()
         try:
             for name in list(running.brokers):

@@ -128,6 +128,8 @@ async def test_an_empty_broker_is_let_go_and_nothing_moves_again(tmp_path: Path)
             assert member in trio.proxy.members
             assert (await trio.client.settle("t", receipt)).json["acked"] == 1
             await until(lambda: member not in trio.proxy.members)
+            again = await trio.client.settle("t", receipt)
+            assert again.json["error"]["details"] == {receipt: "UNKNOWN_BROKER"}
             assert (await trio.status())["owners"] == owners
             await trio.client.produce("t", b"goes on", partition=partition)
             assert payload(await events.message()) == b"goes on"
