@@ -29,6 +29,8 @@ from tests.support.victoria import VictoriaMetrics, new_db, running_victoria
 
 ANY = GpuFilter()
 DAY_MS = 86_400_000
+BY_ITSELF_SECONDS = 2.5
+"""After which a server has written out by itself which series there are."""
 
 
 def one_of(server: VictoriaMetrics, **given: object) -> Store:
@@ -274,6 +276,23 @@ def test_what_a_cluster_may_not_show_yet_is_waited_for_before_it_is_written_over
     assert page is not None
     assert [p.value for p in page.points] == [2, 5]
     link.close()
+
+
+def test_a_write_that_is_done_shows_though_the_server_was_first_with_its_index(
+    open_db: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, sync = open_db(), Link.sync
+    assert store.telemetry(TelemetryQuery("GPU-a", 10)) is None
+    assert store.gpu_ids() == store.metrics() == []
+
+    def late(link: Link) -> None:
+        time.sleep(BY_ITSELF_SECONDS)
+        sync(link)
+
+    monkeypatch.setattr(Link, "sync", late)
+    store.write([sample("a", 0, m=1)])
+    assert [p.value for p in points(store, "GPU-a")] == [1]
+    assert (store.gpu_ids(), store.metrics()) == (["GPU-a"], ["m"])
 
 
 def test_a_server_that_is_started_anew_before_the_disk_has_it_is_noticed(

@@ -2,9 +2,15 @@
 
 Every value in them is quoted. A text is at most as long as servers take; so GPUs are named one by
 one up to a number, and over that all are asked for.
+
+A server remembers for up to ten seconds which series a selector has found, and leaves out those
+that are new since. So none is asked twice: each excludes one more value of a label that no series
+has.
 """
 
+import itertools
 import re
+import secrets
 from collections.abc import Collection, Iterable
 
 import msgspec
@@ -26,6 +32,7 @@ from common.storage.victoria.lines import (
 )
 from common.storage.victoria.values import LOW
 
+ASKED = "_asked"
 MAX_NAMED_BYTES = 12_000
 """Of the names in one text; servers take 16 KiB in all."""
 
@@ -33,10 +40,17 @@ _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
 class Selectors:
-    """Texts about the series of one ``db``."""
+    """Texts about the series of one ``db``; for any number of threads at once."""
 
     def __init__(self, db: str) -> None:
-        self._db = f"{DB}={quoted(db)}"
+        self._of_db = f"{DB}={quoted(db)}"
+        self._name = secrets.token_hex(8)
+        self._numbers = itertools.count()
+
+    @property
+    def _db(self) -> str:
+        """Series of the ``db``, in a text that no server has seen."""
+        return f"{self._of_db},{ASKED}!={quoted(f'{self._name}-{next(self._numbers)}')}"
 
     def points(self, gpus: Collection[str] | None, metrics: Collection[str] = ()) -> list[str]:
         """All series that hold points: of some GPUs or all, of some metrics or all."""
