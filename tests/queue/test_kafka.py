@@ -2,9 +2,12 @@
 
 import asyncio
 import math
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -34,11 +37,12 @@ from common.errors import (
 )
 from common.queue.base import Subscription
 from common.queue.kafka import KafkaConsumer, KafkaDeadLetters, KafkaProducer
+from common.queue.kafka.client import KafkaMember
 from common.queue.kafka.settings import read_kafka_url
 from tests.queue.engine import SOON_SECONDS, Reader
 from tests.support.certificates import Certificates
 from tests.support.kafka import LIMITED, PASSWORD, SESSION, USER, KafkaServer, running_kafka
-from tests.support.waiting import until_told
+from tests.support.waiting import until, until_told
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +177,34 @@ async def test_members_that_come_and_go_ack_each_message_once(server: KafkaServe
     for each in (stays, producer):
         await each.close()
     assert (len(acked), acked.total()) == (sent, sent)
+
+
+async def test_one_that_is_closed_while_it_joins_leaves_no_member_behind(
+    server: KafkaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that nobody polls would keep its partitions from the others for minutes."""
+    begun, made, closed = threading.Event(), list[KafkaMember](), list[KafkaMember]()
+    init, close = KafkaMember.__init__, KafkaMember.close
+
+    def slow(member: KafkaMember, *given: Any) -> None:
+        begun.set()
+        time.sleep(0.3)
+        init(member, *given)
+        made.append(member)
+
+    def noted(member: KafkaMember) -> None:
+        closed.append(member)
+        close(member)
+
+    monkeypatch.setattr(KafkaMember, "__init__", slow)
+    monkeypatch.setattr(KafkaMember, "close", noted)
+    joins = consumer(server.url, "joins")
+    reading = asyncio.create_task(ack_some(joins, 1, Counter[str]()))
+    await until(begun.is_set, SOON_SECONDS)
+    reading.cancel()
+    await joins.close()
+    assert len(made) == 1
+    assert closed == made
 
 
 async def test_a_topic_that_was_deleted_is_made_again(server: KafkaServer) -> None:

@@ -119,12 +119,18 @@ class KafkaConsumer:
         """Become a member, once the topic is there; again, once it is there again."""
         if self._member is None:
             await asyncio.to_thread(self._topics.ensure, self._wanted.topic)
-            wanted = self._wanted
-            wish = (wanted.topic, wanted.group, wanted.instance_id, self._ledger)
-            self._member = await run_in(self._thread, KafkaMember, self._address, *wish)
-        elif self._member.topic_is_gone:
+            return await run_in(self._thread, self._new_member)
+        if self._member.topic_is_gone:
             await asyncio.to_thread(self._topics.ensure, self._wanted.topic)
             self._member.topic_is_gone = False
+        return self._member
+
+    def _new_member(self) -> KafkaMember:
+        """Become one; who is cancelled meanwhile finds it, and has it leave the group."""
+        wanted = self._wanted
+        self._member = KafkaMember(
+            self._address, wanted.topic, wanted.group, wanted.instance_id, self._ledger
+        )
         return self._member
 
     async def _turn(self, member: KafkaMember) -> None:
