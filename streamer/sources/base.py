@@ -61,7 +61,10 @@ class Source(Protocol):
         """
 
     async def read(self) -> list[Sample] | None:
-        """Return the next chunk, perhaps empty, or None at the end; raises SourceError."""
+        """Return the next chunk, perhaps empty, or None at the end; raises SourceError.
+
+        One that is cancelled may have taken a chunk: only ``leftover`` and ``close`` follow it.
+        """
 
     def mark(self) -> Mark | None:
         """Say where the source is after the last chunk that ``read`` returned, as JSON can hold it.

@@ -27,11 +27,31 @@ def rows(first: int, end: int) -> str:
     return "".join(log_row(second) for second in range(first, end))
 
 
+class NothingNew(Exception):
+    """A file was looked at as often as it was to be."""
+
+
+class LookingClock(FakeClock):
+    """Waits as often as it is told to; ``None`` is for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: int | None = None
+
+    async def sleep(self, seconds: float) -> None:
+        if self.waits is not None:
+            if not self.waits:
+                raise NothingNew
+            self.waits -= 1
+        await super().sleep(seconds)
+
+
 class Followed:
     """A source and all it gave: the values, which are numbers of rows."""
 
-    def __init__(self, found: CsvFollow) -> None:
+    def __init__(self, found: CsvFollow, clock: LookingClock) -> None:
         self.source = found
+        self._clock = clock
         self.values: list[int] = []
         self.marks: list[tuple[int, Mark]] = []
 
@@ -46,19 +66,22 @@ class Followed:
         return self.values
 
     async def is_quiet(self) -> None:
-        """Nothing more comes, however often it looks."""
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(self.source.read(), 0.05)
+        """Nothing more comes, and no look is under way when this returns."""
+        self._clock.waits = 20
+        with pytest.raises(NothingNew):
+            await self.source.read()
+        self._clock.waits = None
 
 
 @asynccontextmanager
 async def follow(path: Path, mark: Mark | None = None) -> AsyncIterator[Followed]:
-    found = CsvFollow(str(path), CsvSettings(), FakeClock())
+    clock = LookingClock()
+    found = CsvFollow(str(path), CsvSettings(), clock)
     try:
         await found.open()
         if mark is not None:
             await found.resume(mark)
-        yield Followed(found)
+        yield Followed(found, clock)
     finally:
         await found.close()
 
