@@ -84,6 +84,7 @@ class RequestTimeout(TelemetryError):
     """The rest of the request did not come in time; nothing was done."""
 
     status, code = 408, "REQUEST_TIMEOUT"
+    retry_after_seconds = 1.0
 
 
 class TooLarge(TelemetryError):

@@ -56,6 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waits_since: float | None = None
         self._blocked_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._looks_at = 0.0
         self._in_head = True
         self._head_bytes = 0
         self._chunk_bytes = 0
@@ -168,11 +169,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _look_later(self) -> None:
         limit_seconds = min(self._limits.read_seconds, self._limits.write_seconds)
-        self._timer = self.loop.call_later(limit_seconds / LOOKS_PER_LIMIT, self._look)
+        self._looks_at = self.loop.time() + limit_seconds / LOOKS_PER_LIMIT
+        self._timer = self.loop.call_at(self._looks_at, self._look)
 
     def _look(self) -> None:
         """Hang up on a client that has been waited for too long."""
         now = self.loop.time()
+        late_seconds = now - self._looks_at  # busy or stopped: what came meanwhile was not seen
+        self._waits_since = shortened(self._waits_since, late_seconds, now)
+        self._blocked_since = shortened(self._blocked_since, late_seconds, now)
         if self.flow.read_paused and self._waits_since is not None:
             self._waits_since = now  # it is us who do not read
         if self.transport.is_closing() and self._blocked_since is None:
@@ -191,6 +196,11 @@ def bound_unsent(transport: asyncio.Transport) -> None:
     """
     taken = transport.get_extra_info("socket")
     taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
+def shortened(since: float | None, seconds: float, now: float) -> float | None:
+    """When a wait began, less what of it is not the client's."""
+    return None if since is None else min(now, since + seconds)
 
 
 def is_over(since: float | None, limit_seconds: float, now: float) -> bool:

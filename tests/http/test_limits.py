@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -16,6 +17,8 @@ from common.errors import TooLarge
 from common.http.body import inflate, read_body
 from tests.http.raw import CREDENTIAL, Wire, get, wire
 from tests.http.test_service import Sample, echo, serving
+from tests.support.ports import free_port
+from tests.support.process import ServiceProcess
 from tests.support.proxy import until
 
 SHORT_SECONDS = 0.15
@@ -137,6 +140,7 @@ class TestSlowSenders:
             await connection.send(sent)
             answer = await connection.answer()
             assert (answer.status, answer.code) == (408, "REQUEST_TIMEOUT")
+            assert answer.headers["retry-after"] == "1"
             assert await connection.rest() == b""
 
     async def test_a_drop_now_and_then_does_not_help(self) -> None:
@@ -158,6 +162,24 @@ class TestSlowSenders:
                 found.go_on.set()
                 assert (await connection.answer()).body == b"at last"
                 assert await connection.is_open(3 * SHORT_SECONDS)
+
+    async def test_the_time_in_which_a_service_was_stopped_is_not_the_clients(
+        self, tmp_path: Path
+    ) -> None:
+        limits = {"READ_TIMEOUT": str(SHORT_SECONDS), "WRITE_TIMEOUT": str(SHORT_SECONDS)}
+        broker = ServiceProcess("broker", tmp_path / "broker", free_port(), limits)
+        await broker.start()
+        try:
+            for _ in range(5):
+                async with wire(broker.url) as connection:
+                    await connection.send(b"GET /health HTTP/1.1\r\nHo")
+                    broker.pause()
+                    await connection.send(b"st: a\r\n\r\n")
+                    await asyncio.sleep(2 * SHORT_SECONDS)
+                    broker.go_on()
+                    assert (await connection.answer()).status == 200
+        finally:
+            await broker.kill()
 
     async def test_an_answer_under_way_is_not_torn_by_what_follows_its_request(self) -> None:
         async with rooms(read_timeout_seconds=SHORT_SECONDS) as (found, url):
