@@ -23,6 +23,7 @@ GONE_WRONG = [
     b"no http at all\r\n\r\n",
     http_answer(500, b"oops"),
     http_answer(500, {"error": {"code": "INTERNAL", "message": "a bug", "details": None}}),
+    http_answer(408, {"error": {"code": "REQUEST_TIMEOUT", "message": "", "details": None}}),
     http_answer(503, {"error": {"code": "UNAVAILABLE", "message": "", "details": None}}),
     http_answer(302, b"", Location="http://127.0.0.1:1/"),
     http_answer(200, b"event: batch\ndata: {\n\n", Content_Type="text/event-stream"),
