@@ -68,6 +68,11 @@ class Fleet:
         """One process."""
         return next(process for process in self.all() if process.name == name)
 
+    @property
+    def listed(self) -> dict[str, ServiceProcess]:
+        """The brokers that the proxies are told, by name; each has been started."""
+        return {name: self.brokers[name] for name in self._listed}
+
     def is_listed(self, broker: str) -> bool:
         """Whether a broker is one of those that the proxies are told."""
         return broker in self._listed

@@ -85,8 +85,8 @@ class Strikes:
         """One that nothing else befalls meanwhile; None when all are busy."""
         fleet = self._fleet
         of_kind = {
-            "broker": fleet.brokers,
-            "link": fleet.brokers,
+            "broker": fleet.listed,
+            "link": fleet.listed,
             "proxy": fleet.proxies,
             "collector": fleet.collectors,
             "streamer": {fleet.streamer.name: fleet.streamer},

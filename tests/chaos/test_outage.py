@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from cli.chaos.fleet import Fleet
 from cli.chaos.load import RETRY_SECONDS, Load
 from cli.chaos.oracle import Oracle
 from cli.chaos.plan import RAW_GROUP, RAW_TOPIC, ChaosPlan, settings_of
+from cli.chaos.strikes import Strikes
 from common.clock import SystemClock
 from common.errors import BrokerUnreachable
 from common.queue.address import QueueAddress
@@ -173,3 +175,17 @@ async def test_a_rolling_restart_loses_nothing_and_keeps_the_order(tmp_path: Pat
             await load.close()
         assert (oracle.invented(), oracle.mangled) == (set(), [])
         assert (load.order.wrong, load.order.twice) == ([], set())
+
+
+async def test_nothing_befalls_a_broker_that_is_being_added(tmp_path: Path) -> None:
+    running = Fleet(PLAN, SETTINGS, tmp_path)
+    strikes = Strikes(running, random.Random(1), 1.0, lambda _: None)
+    adding = asyncio.create_task(running.add_broker())
+    try:
+        while not adding.done():
+            await strikes.strike("kill-broker")
+            assert strikes.history == []
+            await asyncio.sleep(0.01)
+        assert list(running.listed) == [await adding]
+    finally:
+        await running.end()
