@@ -28,8 +28,9 @@ QUESTIONS: dict[str, Callable[[Any, Any], float]] = {
     "DCGM_FI_DEV_GPU_TEMP": lambda nvml, gpu: nvml.nvmlDeviceGetTemperature(
         gpu, nvml.NVML_TEMPERATURE_GPU
     ),
-    "DCGM_FI_DEV_FB_USED": lambda nvml, gpu: nvml.nvmlDeviceGetMemoryInfo(gpu).used / MIB,
-    "DCGM_FI_DEV_FB_FREE": lambda nvml, gpu: nvml.nvmlDeviceGetMemoryInfo(gpu).free / MIB,
+    "DCGM_FI_DEV_FB_USED": lambda nvml, gpu: memory_of(nvml, gpu).used / MIB,
+    "DCGM_FI_DEV_FB_FREE": lambda nvml, gpu: memory_of(nvml, gpu).free / MIB,
+    "DCGM_FI_DEV_FB_RESERVED": lambda nvml, gpu: memory_by_kind(nvml, gpu).reserved / MIB,
     "DCGM_FI_DEV_SM_CLOCK": lambda nvml, gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM),
     "DCGM_FI_DEV_MEM_CLOCK": lambda nvml, gpu: nvml.nvmlDeviceGetClockInfo(
         gpu, nvml.NVML_CLOCK_MEM
@@ -129,6 +130,19 @@ class NvmlSource:
             self._silent.add(gpu.id)
             log.error("GPU answers nothing any more", gpu=gpu.id)
         return found
+
+
+def memory_of(nvml: Any, gpu: Any) -> Any:
+    """Ask for memory; an old driver counts what it reserves as used."""
+    try:
+        return memory_by_kind(nvml, gpu)
+    except nvml.NVMLError:
+        return nvml.nvmlDeviceGetMemoryInfo(gpu)
+
+
+def memory_by_kind(nvml: Any, gpu: Any) -> Any:
+    """Ask for memory with what the driver reserves told apart from what is used."""
+    return nvml.nvmlDeviceGetMemoryInfo(gpu, version=nvml.nvmlMemory_v2)
 
 
 def load_library() -> Any:
