@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from tests.support.listening import stop_listening
+
 CHUNK_BYTES = 1 << 16
 
 
@@ -33,7 +35,7 @@ class Listener:
         """Refuse connections and cut those that are there, or on their way in."""
         self._accepting = False
         if self._server is not None:
-            self._server.close()
+            await stop_listening([self._server])
         await self.cut()
 
     async def cut(self) -> None:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from common.http.server import Server, make_server
 from common.lifecycle import Lifecycle
 from common.options import ServiceOptions
+from tests.support.listening import stop_listening
 
 
 class NotStartedError(Exception):
@@ -46,6 +47,11 @@ class InlineServer(Server):
         """Serve until the service is to stop."""
         await self.on_tick(0)
         await self._left.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, with every connection in hand."""
+        await stop_listening(self.servers)
+        await super().shutdown(sockets)
 
 
 @contextlib.asynccontextmanager
